@@ -1,0 +1,39 @@
+# What people type here. Everything rests on .venv, made from the committed lock.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types lock bench clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## Make .venv from requirements.txt; does nothing when up to date
+
+.venv/ready: requirements.txt pyproject.toml scripts/setup
+	@PYTHON="$(PYTHON)" scripts/setup
+
+demo: setup ## Train, gate, register and serve a model on this machine, and show it
+	@$(BIN)/modelyard demo
+
+test: setup ## Run the tests
+	@$(BIN)/pytest
+
+lint: setup
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: setup
+	@$(BIN)/mypy
+
+check: lint types test ## Lint, types and tests: what has to pass before a change lands
+
+bench: setup ## Measure the local runner against kfp's own (needs the package registry)
+	@$(BIN)/python bench/local_run.py
+
+lock: setup ## Resolve the dependencies again and write requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 \
+		--generate-hashes --output-file requirements.txt
+
+clean: ## Remove .venv and the caches of the tools
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

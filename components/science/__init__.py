@@ -1,0 +1,1 @@
+"""The plain functions that components call: no kfp, no network."""

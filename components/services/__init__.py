@@ -1,0 +1,1 @@
+"""What components reach over the network: the model registry and the model server."""

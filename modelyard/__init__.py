@@ -1,0 +1,1 @@
+"""The `modelyard` command and what stands behind it."""

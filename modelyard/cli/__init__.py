@@ -1,0 +1,5 @@
+"""The `modelyard` command."""
+
+
+def main() -> None:
+    """Entry point of the `modelyard` command."""

@@ -1,0 +1,1 @@
+"""The local runner: compiled KFP v2 pipelines on one machine."""
