@@ -1,0 +1,65 @@
+"""A model as an ONNX file: it runs no code when loaded, and says itself what it takes and answers."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from components.science.table import need_column
+
+METADATA_KEY = "modelyard"
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+class About(BaseModel):
+    """What travels in the file's own metadata."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str
+    classes: list[str]
+    positive: str
+    features: dict[str, Literal["float", "string"]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """For each row: the label that a caller will be given, and the probability of the positive class."""
+
+    labels: npt.NDArray[np.str_]
+    positive: npt.NDArray[np.float64]
+
+
+class OnnxModel:
+    """A model to be scored, from the bytes of its file."""
+
+    def __init__(self, raw: bytes) -> None:
+        options = ort.SessionOptions()
+        # One thread: the same sums on every machine, and steps that run side by side don't fight for the cores.
+        options.intra_op_num_threads = 1
+        self._session = ort.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+        self.about = About(**json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA_KEY]))
+
+    def score(self, table: pd.DataFrame) -> Scores:
+        """Score the rows of `table`, which may have more columns than the model takes."""
+        labels, probabilities = self._session.run(["label", "probabilities"], to_tensors(table, self.about.features))
+        place = self.about.classes.index(self.about.positive)
+        return Scores(np.asarray(labels, dtype=np.str_), np.asarray(probabilities[:, place], dtype=np.float64))
+
+
+def to_tensors(table: pd.DataFrame, features: dict[str, Literal["float", "string"]]) -> Tensors:
+    """One tensor [rows, 1] a feature. A text that is missing is the empty text, since ONNX has no other."""
+    tensors: Tensors = {}
+    for name, kind in features.items():
+        need_column(table, name, "feature")
+        if kind == "float":
+            tensors[name] = table[[name]].to_numpy(np.float32)
+        else:
+            tensors[name] = table[[name]].astype("object").fillna("").to_numpy(object)
+    return tensors
