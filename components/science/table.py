@@ -114,8 +114,8 @@ def _refuse_ragged(text: str, where: str) -> None:
                 _refuse_bad_header(header, where)
             elif len(fields) != len(header):
                 raise ValueError(
-                    f"{where} is truncated or ragged: line {lines.line_num} has {len(fields)} fields, "
-                    f"the header has {len(header)}"
+                    f"{where} is truncated or ragged: line {lines.line_num} has {len(fields)} "
+                    f"field{'' if len(fields) == 1 else 's'}, the header has {len(header)}"
                 )
     except csv.Error as error:
         raise ValueError(f"{where} is truncated or no CSV: line {lines.line_num}: {error}") from error

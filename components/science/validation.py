@@ -138,7 +138,9 @@ def _broken_rules(failures: pd.DataFrame) -> list[str]:
 
 def _broken(column: str, rule: str, cases: "pd.Series[Any]") -> str:
     rows = "1 row" if len(cases) == 1 else f"{len(cases)} rows"
-    return f"column {column!r}, rule `{rule}`: {rows} (first row {cases.index[0] + 1}: {cases.iloc[0]!r})"
+    first = cases.tolist()[0]
+    found = "" if pd.isna(first) else f": {first!r}"
+    return f"column {column!r}, rule `{rule}`: {rows} (first row {cases.index[0] + 1}{found})"
 
 
 def _check_target(target: "pd.Series[Any]", positive: str) -> None:
