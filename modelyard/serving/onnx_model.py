@@ -37,13 +37,13 @@ class OnnxModel:
         try:
             self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except RUNTIME_ERRORS as error:
-            raise ValueError(f"its file is not an ONNX model that can run here: {first_line(error)}") from error
+            raise ValueError(f"its file is not an ONNX model that can run here: {reason(error)}") from error
         self.inputs = {node.name: TensorSpec.of(node) for node in self._session.get_inputs()}
         self.outputs = {node.name: TensorSpec.of(node) for node in self._session.get_outputs()}
         try:
             self._session.run(None, {name: spec.blank() for name, spec in self.inputs.items()})
         except RUNTIME_ERRORS as error:
-            raise ValueError(f"it can't score a row of zeros and empty strings: {first_line(error)}") from error
+            raise ValueError(f"it can't score a row of zeros and empty strings: {reason(error)}") from error
 
     def metadata(self) -> dict[str, Any]:
         """The v2 metadata; the file's own properties and its digest are the parameters."""
@@ -67,7 +67,7 @@ class OnnxModel:
         try:
             values = self._session.run(wanted, feed)
         except RUNTIME_ERRORS as error:
-            raise RefusedError(f"model {show(self.name)} can't score these inputs: {first_line(error)}") from error
+            raise RefusedError(f"model {show(self.name)} can't score these inputs: {reason(error)}") from error
         answer: dict[str, Any] = {"model_name": self.name, "model_version": self.version}
         if request.id is not None:
             answer["id"] = request.id
@@ -91,6 +91,11 @@ class OnnxModel:
         feed = {sent.name: read_tensor(self.inputs[sent.name], sent) for sent in request.inputs}
         one_size_each(self.inputs, feed)
         return feed
+
+
+def reason(error: Exception) -> str:
+    """What onnxruntime says, without its codes."""
+    return first_line(error).rpartition("[ONNXRuntimeError] : ")[2].split(" : ", 2)[-1]
 
 
 def once(what: str, names: list[str], known: dict[str, TensorSpec]) -> None:

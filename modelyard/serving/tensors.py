@@ -120,7 +120,6 @@ def array(where: str, spec: TensorSpec, elements: list[Any]) -> NDArray[Any]:
         raise RefusedError(f"{where}: element {at} is {show(elements[at])}; {spec.datatype} takes {words}")
     if spec.dtype.kind in "bO":
         return np.array(elements, dtype=spec.dtype)
-    limits: Any = np.finfo(spec.dtype) if spec.dtype.kind == "f" else np.iinfo(spec.dtype)
     try:
         with np.errstate(over="ignore"):
             numbers: NDArray[Any] = np.array(elements, dtype=spec.dtype)
@@ -128,10 +127,17 @@ def array(where: str, spec: TensorSpec, elements: list[Any]) -> NDArray[Any]:
     except OverflowError:
         fits = False
     if not fits:
-        low, high = limits.min.item() if spec.dtype.kind == "f" else limits.min, limits.max
+        low, high = limits(spec.dtype)
         at = next(at for at, element in enumerate(elements) if not low <= element <= high)
         raise RefusedError(f"{where}: element {at} is {show(elements[at])}, which does not fit {spec.datatype}")
     return numbers
+
+
+def limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The least and the greatest number of a kind; whole ones as int, which compares exactly."""
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
 def write_tensor(spec: TensorSpec, values: NDArray[Any]) -> dict[str, Any]:
