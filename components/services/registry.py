@@ -6,7 +6,6 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +28,9 @@ CHALLENGER = "challenger"
 CHAMPIONS = "champions"
 MODEL_FILE = "model.onnx"
 REPORT_FILE = "report.json"
+
+# It is part of addresses and file names, and of searches.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class DigestMismatch(ValueError):  # noqa: N818  it says what happened, as LookupError's kin do
@@ -73,8 +75,7 @@ class Registry:
     def versions(self, name: str) -> list[ModelVersion]:
         """Every version, newest first."""
         self._model(name)
-        quoted = name.replace("'", "''")
-        found = _pages(lambda page_token: self._client.search_model_versions(f"name='{quoted}'", page_token=page_token))
+        found = _pages(lambda page_token: self._client.search_model_versions(f"name='{name}'", page_token=page_token))
         aliases = self._aliases(name)
         versions = [_read(version, aliases) for version in found]
         return sorted(versions, key=lambda version: int(version.version), reverse=True)
@@ -98,9 +99,10 @@ class Registry:
         """Keep the model with its facts as a new version, and make it the challenger."""
         if (found := _digest(model)) != facts.digest:
             raise DigestMismatch(f"the model to be registered as {name!r} has digest {found}, not {facts.digest}")
-        with _sentence(f"the name {name!r} can't be registered"):
-            if name not in self.models():
-                self._client.create_registered_model(name)
+        if not NAME.fullmatch(name):
+            raise ValueError(f"a model can't be named {name!r}: use letters, digits, `.`, `_` and `-`, first no sign")
+        if name not in self.models():
+            self._client.create_registered_model(name)
         run = self._client.create_run(self._experiment(name), run_name=facts.run_id or None)
         run_id = run.info.run_id
         now = int(datetime.now(UTC).timestamp() * 1000)
@@ -196,11 +198,7 @@ def _artifact_location(tracking_uri: str, name: str) -> str | None:
     database = make_url(tracking_uri).database
     if not database:
         raise ValueError(f"{tracking_uri!r} names no file: give `sqlite:////absolute/path.db`")
-    return (Path(database).resolve().parent / "models" / _folder_name(name)).as_uri()
-
-
-def _folder_name(name: str) -> str:
-    return re.sub(r"[^\w\-.]", "_", name)
+    return (Path(database).resolve().parent / "models" / name).as_uri()
 
 
 def _mlflow_name(name: str) -> str:
@@ -245,11 +243,3 @@ def _pages(search: Any) -> Iterator[Any]:
         yield from page
         if not (token := page.token):
             return
-
-
-@contextmanager
-def _sentence(what: str) -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        raise ValueError(f"{what}: {error.message.splitlines()[0]}") from error
