@@ -85,18 +85,27 @@ async def serve(options: argparse.Namespace, connect: Callable[[str], Registry[A
     Raises:
         CantServeError: the port, the registry or the ready file can't be had.
     """
+    if options.ready_file:
+        forget(options.ready_file)
     listener = listen(options.host, options.port)
     address = listener.getsockname()[0]
     models = Models(lambda: connect(options.tracking_uri))
     app = create_app(models, max_request_bytes=options.max_request_bytes, loopback=ip_address(address).is_loopback)
     config = uvicorn.Config(app, http="h11", ws="none", log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     server = Server(config)
-    if options.ready_file:
-        options.ready_file.unlink(missing_ok=True)
     opening = asyncio.create_task(open_up(server, models, listener, options))
     await server.serve(sockets=[listener])
     if opening.done():
         opening.result()
+
+
+def forget(ready_file: Path) -> None:
+    """Take away what a server before this one left, and find out early that the new one can't be written."""
+    try:
+        ready_file.unlink(missing_ok=True)
+        ready_file.parent.stat()
+    except OSError as error:
+        raise CantServeError(f"can't write {ready_file}: {error.strerror}") from error
 
 
 def listen(host: str, number: int) -> socket.socket:
@@ -106,7 +115,7 @@ def listen(host: str, number: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         raise CantServeError(
-            f"can't listen on port {number} of {host}: {error.strerror}; "
+            f"can't listen on port {number} of {host}: {(error.strerror or str(error)).partition(' (')[0]}; "
             "choose another with --port, or 0 for a free one"
         ) from error
 

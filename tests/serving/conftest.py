@@ -22,19 +22,19 @@ class Client:
     def __init__(self, models: Models) -> None:
         self._loop = asyncio.Runner()
         app = create_app(models, max_request_bytes=5000)
-        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
     def get(self, path: str, **rest: Any) -> httpx.Response:
-        return self.run(self._http.get(path, **rest))
+        return self.run(self.http.get(path, **rest))
 
     def post(self, path: str, **rest: Any) -> httpx.Response:
-        return self.run(self._http.post(path, **rest))
+        return self.run(self.http.post(path, **rest))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(work)
 
     def close(self) -> None:
-        self.run(self._http.aclose())
+        self.run(self.http.aclose())
         self._loop.close()
 
 

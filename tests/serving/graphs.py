@@ -41,6 +41,20 @@ def one_to_one(operator: str, kind: int, shape: Shape) -> bytes:
     return bytes(model_of([helper.make_node(operator, ["x"], ["y"])], value[:1], value[1:]).SerializeToString())
 
 
+def slow() -> bytes:
+    """Takes `x`, one number; works on it for some tenths of a second."""
+    size = 1000
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [size, size])
+    nodes = [
+        helper.make_node("Constant", [], ["size"], value_ints=[size, size]),
+        helper.make_node("Expand", ["x", "size"], ["square"]),
+        helper.make_node("MatMul", ["square", "square"], ["product"]),
+        helper.make_node("MatMul", ["product", "square"], ["y"]),
+    ]
+    return bytes(model_of(nodes, [x], [y]).SerializeToString())
+
+
 def tensor(name: str, datatype: str, data: list[Any], shape: list[int]) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": shape, "data": data}
 

@@ -1,5 +1,6 @@
 """Infer and metadata, over HTTP in this process."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ from onnx import TensorProto, helper
 
 from tests.serving.conftest import Client
 from tests.serving.folder_registry import FolderRegistry
-from tests.serving.graphs import Shape, house, model_of, one_to_one, rows, tensor
+from tests.serving.graphs import Shape, house, model_of, one_to_one, rows, slow, tensor
 
 INFER = "/v2/models/house/infer"
 
@@ -185,6 +186,21 @@ def test_every_datatype_goes_in_and_comes_out_unchanged_or_is_refused(
         in (sentence := error(client, {"inputs": [tensor("x", datatype, [unfit], [1])]}, path=path))
         or f"does not fit {datatype}" in sentence
     )
+
+
+def test_the_server_goes_on_answering_while_it_scores(client: Client, registry: FolderRegistry) -> None:
+    path = served(client, registry, slow())
+    done = []
+
+    async def ask(method: str, path: str, **rest: Any) -> None:
+        (await client.http.request(method, path, **rest)).raise_for_status()
+        done.append(method)
+
+    async def ask_both() -> None:
+        await asyncio.gather(ask("POST", path, json={"inputs": [tensor("x", "FP32", [0], [1, 1])]}), ask("GET", "/v2"))
+
+    client.run(ask_both())
+    assert done == ["GET", "POST"]
 
 
 def test_data_is_row_major(client: Client, registry: FolderRegistry) -> None:
