@@ -1,0 +1,426 @@
+"""KFP's v2beta1 REST API over the store and the runs: what `kfp.Client` calls."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Query, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from modelyard.runner import ir, views
+from modelyard.runner.ir import PackageError
+from modelyard.runner.outcome import RuntimeState
+from modelyard.runner.runs import Runs, prepare
+from modelyard.runner.store import (
+    Artifact,
+    ConflictError,
+    Experiment,
+    NotFoundError,
+    Pipeline,
+    PipelineVersion,
+    QueryError,
+    Run,
+    change_state,
+    get,
+    now,
+    page,
+)
+
+INVALID, NOT_FOUND, EXISTS, PERMISSION_DENIED = 3, 5, 6, 7
+"""gRPC's status codes, as the API's errors carry them."""
+
+DEFAULT_EXPERIMENT = "Default"
+
+
+class Listing(BaseModel):
+    """What every list call may say."""
+
+    page_token: str = ""
+    page_size: Annotated[int, Query(ge=0, le=1000)] = 0
+    sort_by: str = ""
+    filter: str = ""
+
+
+async def _document(request: Request) -> dict[str, Any]:
+    """A request's JSON body.
+
+    Raises:
+        PackageError: it is no JSON object.
+    """
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise PackageError(f"the request is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise PackageError("the request is no JSON object")
+    return body
+
+
+def make_app(runs: Runs, hosts: list[str]) -> FastAPI:
+    """The API; it answers only requests that name one of `hosts` and that no foreign web page makes."""
+    app = FastAPI(title="Modelyard local runner", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
+    app.middleware("http")(_refuse_foreign_pages(hosts))
+    _answer_errors(app)
+    _add_experiments(app, runs)
+    _add_pipelines(app, runs)
+    _add_runs(app, runs)
+
+    @app.get("/apis/v2beta1/healthz")
+    async def healthz() -> dict[str, Any]:
+        return {"multi_user": False, "pipeline_store": "database"}
+
+    return app
+
+
+def _refuse_foreign_pages(
+    hosts: list[str],
+) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
+    """A page in a browser on this machine can reach loopback; only our own may have steps executed."""
+
+    async def check(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).hostname not in hosts:
+            return _error(403, PERMISSION_DENIED, f"requests from {origin} are refused")
+        return await call_next(request)
+
+    return check
+
+
+def _error(status: int, code: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": message, "code": code, "message": message, "details": []}, status_code=status)
+
+
+def _answer_errors(app: FastAPI) -> None:
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        return _error(400, INVALID, str(error))
+
+    async def missing(_: Request, error: Exception) -> JSONResponse:
+        return _error(404, NOT_FOUND, str(error))
+
+    async def conflict(_: Request, error: Exception) -> JSONResponse:
+        return _error(409, EXISTS, str(error))
+
+    async def unreadable(_: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        first = error.errors()[0]
+        return _error(400, INVALID, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+    async def http(_: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, HTTPException):
+            raise error
+        code = NOT_FOUND if error.status_code == 404 else INVALID
+        return _error(error.status_code, code, str(error.detail))
+
+    app.add_exception_handler(PackageError, invalid)
+    app.add_exception_handler(QueryError, invalid)
+    app.add_exception_handler(NotFoundError, missing)
+    app.add_exception_handler(ConflictError, conflict)
+    app.add_exception_handler(RequestValidationError, unreadable)
+    app.add_exception_handler(HTTPException, http)
+
+
+def _add_experiments(app: FastAPI, runs: Runs) -> None:
+    store = runs.store
+    root = "/apis/v2beta1/experiments"
+
+    @app.post(root)
+    async def create_experiment(request: Request) -> dict[str, Any]:
+        body = await _document(request)
+        name = _text(body, "display_name")
+        with store.session() as session, session.begin():
+            if session.scalar(select(Experiment).where(Experiment.name == name)):
+                raise ConflictError(f"experiment {name!r} is there already")
+            experiment = Experiment(name=name, description=str(body.get("description") or ""))
+            session.add(experiment)
+        return views.experiment(experiment)
+
+    @app.get(root)
+    async def list_experiments(listing: Annotated[Listing, Query()], namespace: str = "") -> dict[str, Any]:
+        del namespace  # a laptop has one
+        with store.session() as session:
+            rows, total, token = page(
+                session, select(Experiment), Experiment, names=views.EXPERIMENT_FIELDS, **_asked(listing)
+            )
+        return {"experiments": [views.experiment(row) for row in rows], "total_size": total, "next_page_token": token}
+
+    @app.get(root + "/{experiment_id}")
+    async def get_experiment(experiment_id: str) -> dict[str, Any]:
+        with store.session() as session:
+            return views.experiment(get(session, Experiment, experiment_id))
+
+    @app.post(root + "/{experiment_id}:archive")
+    async def archive_experiment(experiment_id: str) -> dict[str, Any]:
+        return _archive(runs, Experiment, experiment_id, archived=True)
+
+    @app.post(root + "/{experiment_id}:unarchive")
+    async def unarchive_experiment(experiment_id: str) -> dict[str, Any]:
+        return _archive(runs, Experiment, experiment_id, archived=False)
+
+    @app.delete(root + "/{experiment_id}")
+    async def delete_experiment(experiment_id: str) -> dict[str, Any]:
+        with store.session() as session, session.begin():
+            experiment = get(session, Experiment, experiment_id)
+            if session.scalar(select(Run.id).where(Run.experiment_id == experiment_id).limit(1)):
+                raise ConflictError(f"experiment {experiment.name!r} has runs; delete those first, or archive it")
+            session.delete(experiment)
+        return {}
+
+
+def _add_pipelines(app: FastAPI, runs: Runs) -> None:
+    store = runs.store
+    root = "/apis/v2beta1/pipelines"
+
+    @app.post(root + "/upload")
+    async def upload_pipeline(
+        uploadfile: UploadFile, name: str = "", display_name: str = "", description: str = "", namespace: str = ""
+    ) -> dict[str, Any]:
+        del namespace
+        package = await _uploaded(uploadfile)
+        chosen = name or package.name
+        pipeline = Pipeline(name=chosen, display_name=display_name or chosen, description=description)
+        pipeline.versions = [_version(package, chosen, display_name, description)]
+        with _unless_there(f"pipeline {chosen!r}"), store.session() as session, session.begin():
+            session.add(pipeline)
+        return views.pipeline(pipeline)
+
+    @app.post(root + "/upload_version")
+    async def upload_pipeline_version(
+        uploadfile: UploadFile,
+        pipelineid: str,
+        name: str = "",
+        display_name: str = "",
+        description: str = "",
+    ) -> dict[str, Any]:
+        package = await _uploaded(uploadfile)
+        version = _version(package, name or package.name, display_name, description)
+        with _unless_there(f"version {version.name!r}"), store.session() as session, session.begin():
+            get(session, Pipeline, pipelineid)
+            version.pipeline_id = pipelineid
+            session.add(version)
+        return views.pipeline_version(version)
+
+    @app.get(root)
+    async def list_pipelines(listing: Annotated[Listing, Query()], namespace: str = "") -> dict[str, Any]:
+        del namespace
+        with store.session() as session:
+            rows, total, token = page(
+                session, select(Pipeline), Pipeline, names=views.PIPELINE_FIELDS, **_asked(listing)
+            )
+        return {"pipelines": [views.pipeline(row) for row in rows], "total_size": total, "next_page_token": token}
+
+    @app.get(root + "/names/{name}")
+    async def get_pipeline_by_name(name: str) -> dict[str, Any]:
+        with store.session() as session:
+            pipeline = session.scalar(select(Pipeline).where(Pipeline.name == name))
+            if pipeline is None:
+                raise NotFoundError(f"pipeline {name!r} is not there")
+            return views.pipeline(pipeline)
+
+    @app.get(root + "/{pipeline_id}")
+    async def get_pipeline(pipeline_id: str) -> dict[str, Any]:
+        with store.session() as session:
+            return views.pipeline(get(session, Pipeline, pipeline_id))
+
+    @app.delete(root + "/{pipeline_id}")
+    async def delete_pipeline(pipeline_id: str, cascade: bool = False) -> dict[str, Any]:
+        with store.session() as session, session.begin():
+            pipeline = get(session, Pipeline, pipeline_id)
+            if pipeline.versions and not cascade:
+                raise ConflictError(f"pipeline {pipeline.name!r} has versions; delete those first, or pass cascade")
+            session.delete(pipeline)
+        return {}
+
+    @app.get(root + "/{pipeline_id}/versions")
+    async def list_pipeline_versions(pipeline_id: str, listing: Annotated[Listing, Query()]) -> dict[str, Any]:
+        with store.session() as session:
+            get(session, Pipeline, pipeline_id)
+            query = select(PipelineVersion).where(PipelineVersion.pipeline_id == pipeline_id)
+            rows, total, token = page(session, query, PipelineVersion, names=views.PIPELINE_FIELDS, **_asked(listing))
+        versions = [views.pipeline_version(row) for row in rows]
+        return {"pipeline_versions": versions, "total_size": total, "next_page_token": token}
+
+    @app.get(root + "/{pipeline_id}/versions/{version_id}")
+    async def get_pipeline_version(pipeline_id: str, version_id: str) -> dict[str, Any]:
+        with store.session() as session:
+            return views.pipeline_version(_version_of(session, pipeline_id, version_id))
+
+    @app.delete(root + "/{pipeline_id}/versions/{version_id}")
+    async def delete_pipeline_version(pipeline_id: str, version_id: str) -> dict[str, Any]:
+        with store.session() as session, session.begin():
+            session.delete(_version_of(session, pipeline_id, version_id))
+        return {}
+
+
+def _add_runs(app: FastAPI, runs: Runs) -> None:
+    store = runs.store
+    root = "/apis/v2beta1/runs"
+
+    @app.post(root)
+    async def create_run(request: Request) -> dict[str, Any]:
+        body = await _document(request)
+        config = body.get("runtime_config") or {}
+        given = (config.get("parameters") if isinstance(config, dict) else None) or {}
+        if isinstance(config, dict) and config.get("pipeline_root"):
+            raise PackageError(
+                "pipeline_root can't be chosen on the local runner; its artifacts are in its state folder"
+            )
+        reference = body.get("pipeline_version_reference") or {}
+        with store.session() as session, session.begin():
+            document = body.get("pipeline_spec")
+            if document is None and reference:
+                document = _referred(session, reference).document
+            if not isinstance(document, dict):
+                raise PackageError("a run needs pipeline_spec, or pipeline_version_reference")
+            package, parameters = prepare(document, given)
+            experiment = _experiment(session, body.get("experiment_id"))
+            experiment.last_run_created_at = now()
+            run = Run(
+                name=str(body.get("display_name") or package.name),
+                description=str(body.get("description") or ""),
+                experiment_id=experiment.id,
+                pipeline_id=reference.get("pipeline_id"),
+                pipeline_version_id=reference.get("pipeline_version_id"),
+                document=document,
+                given=given,
+                parameters=parameters,
+            )
+            change_state(run, RuntimeState.PENDING)
+            session.add(run)
+        runs.submit(run, package)
+        return views.run(run, [])
+
+    @app.get(root)
+    async def list_runs(
+        listing: Annotated[Listing, Query()], experiment_id: str = "", namespace: str = ""
+    ) -> dict[str, Any]:
+        del namespace
+        query = select(Run).where(Run.experiment_id == experiment_id) if experiment_id else select(Run)
+        with store.session() as session:
+            rows, total, token = page(session, query, Run, names=views.RUN_FIELDS, **_asked(listing))
+        return {"runs": [views.run(row, []) for row in rows], "total_size": total, "next_page_token": token}
+
+    @app.get(root + "/{run_id}")
+    async def get_run(run_id: str) -> dict[str, Any]:
+        with store.session() as session:
+            run = get(session, Run, run_id)
+            return views.run(run, run.tasks)
+
+    @app.post(root + "/{run_id}:terminate")
+    async def terminate_run(run_id: str) -> dict[str, Any]:
+        with store.session() as session:
+            get(session, Run, run_id)
+        runs.terminate(run_id)
+        return {}
+
+    @app.post(root + "/{run_id}:archive")
+    async def archive_run(run_id: str) -> dict[str, Any]:
+        return _archive(runs, Run, run_id, archived=True)
+
+    @app.post(root + "/{run_id}:unarchive")
+    async def unarchive_run(run_id: str) -> dict[str, Any]:
+        return _archive(runs, Run, run_id, archived=False)
+
+    @app.delete(root + "/{run_id}")
+    async def delete_run(run_id: str) -> dict[str, Any]:
+        with store.session() as session:
+            get(session, Run, run_id)
+        runs.terminate(run_id)
+        await runs.finished(run_id)
+        with store.session() as session, session.begin():
+            for artifact in session.scalars(select(Artifact).where(Artifact.run_id == run_id)):
+                session.delete(artifact)
+            session.delete(get(session, Run, run_id))
+        return {}
+
+    @app.get("/apis/v2beta1/artifacts/{artifact_id}")
+    async def get_artifact(artifact_id: str) -> dict[str, Any]:
+        with store.session() as session:
+            artifact = session.get(Artifact, artifact_id)
+            if artifact is None:
+                raise NotFoundError(f"artifact {artifact_id!r} is not there")
+            return views.artifact(artifact)
+
+
+def _asked(listing: Listing) -> dict[str, Any]:
+    return {
+        "predicates": listing.filter,
+        "order": listing.sort_by,
+        "token": listing.page_token,
+        "size": listing.page_size,
+    }
+
+
+def _text(body: dict[str, Any], key: str) -> str:
+    value = body.get(key)
+    if not isinstance(value, str) or not value:
+        raise PackageError(f"{key} is missing, or no text")
+    return value
+
+
+async def _uploaded(file: UploadFile) -> ir.Package:
+    try:
+        text = (await file.read()).decode()
+    except UnicodeDecodeError as error:
+        raise PackageError(f"{file.filename}: not a compiled KFP pipeline in YAML: {error}") from error
+    return ir.read_text(text, file.filename or "the uploaded file")
+
+
+def _version(package: ir.Package, name: str, display_name: str, description: str) -> PipelineVersion:
+    return PipelineVersion(
+        name=name, display_name=display_name or name, description=description, document=dict(package.document)
+    )
+
+
+@contextmanager
+def _unless_there(what: str) -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise ConflictError(f"{what} is there already") from error
+
+
+def _version_of(session: Session, pipeline_id: str, version_id: str) -> PipelineVersion:
+    version = get(session, PipelineVersion, version_id)
+    if version.pipeline_id != pipeline_id:
+        raise NotFoundError(f"pipeline version {version_id!r} is not one of pipeline {pipeline_id!r}")
+    return version
+
+
+def _referred(session: Session, reference: dict[str, Any]) -> PipelineVersion:
+    """The version that a run names; of a pipeline alone the newest."""
+    pipeline_id, version_id = reference.get("pipeline_id"), reference.get("pipeline_version_id")
+    if version_id:
+        return get(session, PipelineVersion, str(version_id))
+    query = select(PipelineVersion).where(PipelineVersion.pipeline_id == pipeline_id)
+    newest = session.scalar(query.order_by(PipelineVersion.created_at.desc()).limit(1))
+    if newest is None:
+        raise NotFoundError(f"pipeline {pipeline_id!r} is not there, or has no version")
+    return newest
+
+
+def _experiment(session: Session, experiment_id: str | None) -> Experiment:
+    """The experiment that a run names, else the default one, made where it is missing."""
+    if experiment_id:
+        return get(session, Experiment, experiment_id)
+    found = session.scalar(select(Experiment).where(Experiment.name == DEFAULT_EXPERIMENT))
+    if found is None:
+        found = Experiment(name=DEFAULT_EXPERIMENT)
+        session.add(found)
+        session.flush()
+    return found
+
+
+def _archive(runs: Runs, kind: type[Experiment] | type[Run], key: str, *, archived: bool) -> dict[str, Any]:
+    with runs.store.session() as session, session.begin():
+        get(session, kind, key).storage_state = "ARCHIVED" if archived else "AVAILABLE"
+    return {}

@@ -1,0 +1,138 @@
+"""Processes for steps: each job goes to a child that the zygote has forked ahead of it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, Process
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LARGEST_MESSAGE = 1 << 26
+"""Bytes of one job: the source of a component and its inputs."""
+
+
+class WorkerLostError(RuntimeError):
+    """The zygote ended while a job ran, or can't start."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """A forked process that waits for its one job."""
+
+    pid: int
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+class Workers:
+    """The zygote and its children; at most `limit` jobs at a time, the rest wait their turn."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._turns = asyncio.Semaphore(limit)
+        self._folder = Path(tempfile.mkdtemp(prefix="modelyard-"))
+        self._address = str(self._folder / "steps")
+        self._spare: asyncio.Queue[Child | None] = asyncio.Queue()
+        self._exits: dict[int, asyncio.Future[int]] = {}
+        self._zygote: Process | None = None
+        self._server: asyncio.Server | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._served = False
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Start the zygote; its children answer once it has imported the usual packages."""
+        self._server = await asyncio.start_unix_server(self._greet, self._address, limit=LARGEST_MESSAGE)
+        await self._start_zygote()
+
+    async def ready(self) -> None:
+        """Wait until a job would start at once."""
+        self._spare.put_nowait(await self._next_child())
+
+    async def run(self, job: dict[str, Any]) -> int:
+        """Run a job to its end and give its exit status; cancelling kills it, with all that it started.
+
+        `job` has `folder`, `log`, `environment` and either `command`, or `source`, `function` and
+        `executor_input`.
+
+        Raises:
+            WorkerLostError: the zygote ended meanwhile; the next job starts another.
+        """
+        async with self._turns:
+            child = await self._next_child()
+            self._fork_one()
+            exited = self._exits[child.pid] = asyncio.get_running_loop().create_future()
+            try:
+                child.writer.write(json.dumps(job).encode() + b"\n")
+                answer = await child.reader.readline()
+                return int(answer) if answer else await exited
+            except asyncio.CancelledError:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                raise
+            finally:
+                child.writer.close()
+                del self._exits[child.pid]
+
+    async def stop(self) -> None:
+        """End the zygote and whatever it runs."""
+        self._stopping = True
+        if self._zygote is not None and self._zygote.stdin is not None:
+            self._zygote.stdin.close()
+            await self._zygote.wait()
+        if self._reading is not None:
+            await self._reading
+        if self._server is not None:
+            self._server.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _next_child(self) -> Child:
+        while True:
+            child = await self._spare.get()
+            if child is None:
+                self._spare.put_nowait(None)  # for whoever else waits
+                raise WorkerLostError("the process that starts steps can't start; see the runner's log")
+            if not child.reader.at_eof():
+                return child
+            self._fork_one()  # that one died while it waited
+
+    async def _start_zygote(self) -> None:
+        self._zygote = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "modelyard.runner.zygote", self._address, stdin=PIPE, stdout=PIPE
+        )
+        for _ in range(self.limit + 1):
+            self._fork_one()
+        self._reading = asyncio.create_task(self._read(self._zygote))
+
+    def _fork_one(self) -> None:
+        if self._zygote is not None and self._zygote.stdin is not None:
+            self._zygote.stdin.write(b"f")
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A new child reports for work."""
+        with contextlib.suppress(ValueError, ConnectionError):
+            self._spare.put_nowait(Child(int(await reader.readline()), reader, writer))
+            self._served = True
+
+    async def _read(self, zygote: Process) -> None:
+        """Take the zygote's word on which children ended how; should it end itself, start another."""
+        assert zygote.stdout is not None  # noqa: S101 (it was asked for)
+        while line := await zygote.stdout.readline():
+            message = json.loads(line)
+            exited = self._exits.get(message["pid"])
+            if exited is not None and not exited.done():
+                exited.set_result(message["status"])
+        for exited in self._exits.values():
+            if not exited.done():
+                exited.set_exception(WorkerLostError("the process that starts steps ended; is memory short?"))
+        if self._served and not self._stopping:
+            self._served = False
+            await self._start_zygote()
+        else:
+            self._spare.put_nowait(None)
