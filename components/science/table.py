@@ -97,7 +97,7 @@ def _parse_parquet(raw: bytes, where: str) -> pd.DataFrame:
 def _parse_csv(raw: bytes, where: str) -> pd.DataFrame:
     text = decode(raw, where)
     _refuse_ragged(text, where)
-    # The default float parser is off by one in the last bit.
+    # The default float parser is off in the last bit for some numbers.
     return pd.read_csv(io.StringIO(text), float_precision="round_trip", low_memory=False)
 
 

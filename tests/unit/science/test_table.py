@@ -33,7 +33,7 @@ def test_csv_and_parquet_give_the_same_table(tmp_path):
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name():
-    assert list(parse_table(b"\xef\xbb\xbf" + CSV, "a.csv")) == ["deny", "pirat"]
+    assert decode(b"\xef\xbb\xbf" + CSV, "a.csv") == decode(CSV, "a.csv") == CSV.decode()
 
 
 def test_a_path_and_a_url_give_the_same_bytes(tmp_path, server):
@@ -77,7 +77,6 @@ def test_a_byte_that_is_not_utf8_is_shown_with_its_place():
     assert refused(b"deny,pirat\nno,0.2\nn\xf3,0.5\n") == (
         "/data/a.csv is not UTF-8: byte 0xf3 at offset 19, line 3; save it as UTF-8"
     )
-    assert decode("é".encode(), "a") == "é"
 
 
 def test_a_csv_that_was_cut_off_is_refused_where_pandas_would_fill_in_missing_values():
