@@ -8,8 +8,8 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -49,8 +49,9 @@ def main() -> int:
 
 
 async def _serve(state: State, port: int, serving_port: int, ready_fd: int) -> None:
-    listener = _listen(port, "--port")
-    _listen(serving_port, "--serving-port").close()
+    listener = listen(port, "--port")
+    if serving_port:
+        listen(serving_port, "--serving-port").close()
     workers = Workers(limit=max(2, os.cpu_count() or 1))
     await workers.start()
     async with _model_server(state, serving_port) as serving_url:
@@ -70,7 +71,7 @@ async def _serve(state: State, port: int, serving_port: int, ready_fd: int) -> N
         store.close()
 
 
-def _listen(port: int, option: str) -> socket.socket:
+def listen(port: int, option: str) -> socket.socket:
     """A socket that listens on loopback.
 
     Raises:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -23,6 +23,7 @@ from modelyard.runner.store import (
     Artifact,
     ConflictError,
     Experiment,
+    Listing,
     NotFoundError,
     Pipeline,
     PipelineVersion,
@@ -39,14 +40,15 @@ INVALID, NOT_FOUND, EXISTS, PERMISSION_DENIED = 3, 5, 6, 7
 
 DEFAULT_EXPERIMENT = "Default"
 
+router = APIRouter(prefix="/apis/v2beta1")
 
-class Listing(BaseModel):
-    """What every list call may say."""
 
-    page_token: str = ""
-    page_size: Annotated[int, Query(ge=0, le=1000)] = 0
-    sort_by: str = ""
-    filter: str = ""
+class Upload(BaseModel):
+    """What an upload may say of its package."""
+
+    name: str = ""
+    display_name: str = ""
+    description: str = ""
 
 
 async def _document(request: Request) -> dict[str, Any]:
@@ -70,15 +72,23 @@ def make_app(runs: Runs, hosts: list[str]) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     app.middleware("http")(_refuse_foreign_pages(hosts))
     _answer_errors(app)
-    _add_experiments(app, runs)
-    _add_pipelines(app, runs)
-    _add_runs(app, runs)
-
-    @app.get("/apis/v2beta1/healthz")
-    async def healthz() -> dict[str, Any]:
-        return {"multi_user": False, "pipeline_store": "database"}
-
+    app.include_router(router)
+    app.state.runs = runs
     return app
+
+
+def _here(request: Request) -> Runs:
+    runs: Runs = request.app.state.runs
+    return runs
+
+
+Here = Annotated[Runs, Depends(_here)]
+"""The runs that this server answers for."""
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, Any]:
+    return {"multi_user": False, "pipeline_store": "database"}
 
 
 def _refuse_foreign_pages(
@@ -99,265 +109,247 @@ def _error(status: int, code: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message, "code": code, "message": message, "details": []}, status_code=status)
 
 
+ANSWERS: dict[type[Exception], tuple[int, int]] = {
+    PackageError: (400, INVALID),
+    QueryError: (400, INVALID),
+    NotFoundError: (404, NOT_FOUND),
+    ConflictError: (409, EXISTS),
+}
+"""HTTP status and gRPC code of each refusal."""
+
+
 def _answer_errors(app: FastAPI) -> None:
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
-        return _error(400, INVALID, str(error))
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        return _error(*ANSWERS[type(error)], str(error))
 
-    async def missing(_: Request, error: Exception) -> JSONResponse:
-        return _error(404, NOT_FOUND, str(error))
-
-    async def conflict(_: Request, error: Exception) -> JSONResponse:
-        return _error(409, EXISTS, str(error))
-
-    async def unreadable(_: Request, error: Exception) -> JSONResponse:
-        if not isinstance(error, RequestValidationError):
-            raise error
+    async def unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         return _error(400, INVALID, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
-    async def http(_: Request, error: Exception) -> JSONResponse:
-        if not isinstance(error, HTTPException):
-            raise error
-        code = NOT_FOUND if error.status_code == 404 else INVALID
-        return _error(error.status_code, code, str(error.detail))
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        return _error(error.status_code, NOT_FOUND if error.status_code == 404 else INVALID, str(error.detail))
 
-    app.add_exception_handler(PackageError, invalid)
-    app.add_exception_handler(QueryError, invalid)
-    app.add_exception_handler(NotFoundError, missing)
-    app.add_exception_handler(ConflictError, conflict)
-    app.add_exception_handler(RequestValidationError, unreadable)
-    app.add_exception_handler(HTTPException, http)
+    for kind in ANSWERS:
+        app.exception_handler(kind)(refused)
+    app.exception_handler(RequestValidationError)(unreadable)
+    app.exception_handler(HTTPException)(http)
 
 
-def _add_experiments(app: FastAPI, runs: Runs) -> None:
-    store = runs.store
-    root = "/apis/v2beta1/experiments"
-
-    @app.post(root)
-    async def create_experiment(request: Request) -> dict[str, Any]:
-        body = await _document(request)
-        name = _text(body, "display_name")
-        with store.session() as session, session.begin():
-            if session.scalar(select(Experiment).where(Experiment.name == name)):
-                raise ConflictError(f"experiment {name!r} is there already")
-            experiment = Experiment(name=name, description=str(body.get("description") or ""))
-            session.add(experiment)
-        return views.experiment(experiment)
-
-    @app.get(root)
-    async def list_experiments(listing: Annotated[Listing, Query()], namespace: str = "") -> dict[str, Any]:
-        del namespace  # a laptop has one
-        with store.session() as session:
-            rows, total, token = page(
-                session, select(Experiment), Experiment, names=views.EXPERIMENT_FIELDS, **_asked(listing)
-            )
-        return {"experiments": [views.experiment(row) for row in rows], "total_size": total, "next_page_token": token}
-
-    @app.get(root + "/{experiment_id}")
-    async def get_experiment(experiment_id: str) -> dict[str, Any]:
-        with store.session() as session:
-            return views.experiment(get(session, Experiment, experiment_id))
-
-    @app.post(root + "/{experiment_id}:archive")
-    async def archive_experiment(experiment_id: str) -> dict[str, Any]:
-        return _archive(runs, Experiment, experiment_id, archived=True)
-
-    @app.post(root + "/{experiment_id}:unarchive")
-    async def unarchive_experiment(experiment_id: str) -> dict[str, Any]:
-        return _archive(runs, Experiment, experiment_id, archived=False)
-
-    @app.delete(root + "/{experiment_id}")
-    async def delete_experiment(experiment_id: str) -> dict[str, Any]:
-        with store.session() as session, session.begin():
-            experiment = get(session, Experiment, experiment_id)
-            if session.scalar(select(Run.id).where(Run.experiment_id == experiment_id).limit(1)):
-                raise ConflictError(f"experiment {experiment.name!r} has runs; delete those first, or archive it")
-            session.delete(experiment)
-        return {}
+@router.post("/experiments")
+async def create_experiment(runs: Here, request: Request) -> dict[str, Any]:
+    body = await _document(request)
+    name = _text(body, "display_name")
+    with runs.store.session() as session, session.begin():
+        if session.scalar(select(Experiment).where(Experiment.name == name)):
+            raise ConflictError(f"experiment {name!r} is there already")
+        experiment = Experiment(name=name, description=str(body.get("description") or ""))
+        session.add(experiment)
+    return views.experiment(experiment)
 
 
-def _add_pipelines(app: FastAPI, runs: Runs) -> None:
-    store = runs.store
-    root = "/apis/v2beta1/pipelines"
+@router.get("/experiments")
+async def list_experiments(runs: Here, listing: Annotated[Listing, Query()], namespace: str = "") -> dict[str, Any]:
+    del namespace  # a laptop has one
+    with runs.store.session() as session:
+        rows, total, token = page(session, select(Experiment), Experiment, views.EXPERIMENT_FIELDS, listing)
+    return {"experiments": [views.experiment(row) for row in rows], "total_size": total, "next_page_token": token}
 
-    @app.post(root + "/upload")
-    async def upload_pipeline(
-        uploadfile: UploadFile, name: str = "", display_name: str = "", description: str = "", namespace: str = ""
-    ) -> dict[str, Any]:
-        del namespace
-        package = await _uploaded(uploadfile)
-        chosen = name or package.name
-        pipeline = Pipeline(name=chosen, display_name=display_name or chosen, description=description)
-        pipeline.versions = [_version(package, chosen, display_name, description)]
-        with _unless_there(f"pipeline {chosen!r}"), store.session() as session, session.begin():
-            session.add(pipeline)
+
+@router.get("/experiments/{experiment_id}")
+async def get_experiment(runs: Here, experiment_id: str) -> dict[str, Any]:
+    with runs.store.session() as session:
+        return views.experiment(get(session, Experiment, experiment_id))
+
+
+@router.post("/experiments/{experiment_id}:archive")
+async def archive_experiment(runs: Here, experiment_id: str) -> dict[str, Any]:
+    return _store_away(runs, Experiment, experiment_id, "ARCHIVED")
+
+
+@router.post("/experiments/{experiment_id}:unarchive")
+async def unarchive_experiment(runs: Here, experiment_id: str) -> dict[str, Any]:
+    return _store_away(runs, Experiment, experiment_id, "AVAILABLE")
+
+
+@router.delete("/experiments/{experiment_id}")
+async def delete_experiment(runs: Here, experiment_id: str) -> dict[str, Any]:
+    with runs.store.session() as session, session.begin():
+        experiment = get(session, Experiment, experiment_id)
+        if session.scalar(select(Run.id).where(Run.experiment_id == experiment_id).limit(1)):
+            raise ConflictError(f"experiment {experiment.name!r} has runs; delete those first, or archive it")
+        session.delete(experiment)
+    return {}
+
+
+@router.post("/pipelines/upload")
+async def upload_pipeline(runs: Here, uploadfile: UploadFile, upload: Annotated[Upload, Query()]) -> dict[str, Any]:
+    package = await _uploaded(uploadfile)
+    chosen = upload.name or package.name
+    pipeline = Pipeline(name=chosen, display_name=upload.display_name or chosen, description=upload.description)
+    pipeline.versions = [_version(package, upload)]
+    with _unless_there(f"pipeline {chosen!r}"), runs.store.session() as session, session.begin():
+        session.add(pipeline)
+    return views.pipeline(pipeline)
+
+
+@router.post("/pipelines/upload_version")
+async def upload_pipeline_version(
+    runs: Here, uploadfile: UploadFile, pipelineid: str, upload: Annotated[Upload, Query()]
+) -> dict[str, Any]:
+    package = await _uploaded(uploadfile)
+    version = _version(package, upload)
+    with _unless_there(f"version {version.name!r}"), runs.store.session() as session, session.begin():
+        get(session, Pipeline, pipelineid)
+        version.pipeline_id = pipelineid
+        session.add(version)
+    return views.pipeline_version(version)
+
+
+@router.get("/pipelines")
+async def list_pipelines(runs: Here, listing: Annotated[Listing, Query()], namespace: str = "") -> dict[str, Any]:
+    del namespace
+    with runs.store.session() as session:
+        rows, total, token = page(session, select(Pipeline), Pipeline, views.PIPELINE_FIELDS, listing)
+    return {"pipelines": [views.pipeline(row) for row in rows], "total_size": total, "next_page_token": token}
+
+
+@router.get("/pipelines/names/{name}")
+async def get_pipeline_by_name(runs: Here, name: str) -> dict[str, Any]:
+    with runs.store.session() as session:
+        pipeline = session.scalar(select(Pipeline).where(Pipeline.name == name))
+        if pipeline is None:
+            raise NotFoundError(f"pipeline {name!r} is not there")
         return views.pipeline(pipeline)
 
-    @app.post(root + "/upload_version")
-    async def upload_pipeline_version(
-        uploadfile: UploadFile,
-        pipelineid: str,
-        name: str = "",
-        display_name: str = "",
-        description: str = "",
-    ) -> dict[str, Any]:
-        package = await _uploaded(uploadfile)
-        version = _version(package, name or package.name, display_name, description)
-        with _unless_there(f"version {version.name!r}"), store.session() as session, session.begin():
-            get(session, Pipeline, pipelineid)
-            version.pipeline_id = pipelineid
-            session.add(version)
-        return views.pipeline_version(version)
 
-    @app.get(root)
-    async def list_pipelines(listing: Annotated[Listing, Query()], namespace: str = "") -> dict[str, Any]:
-        del namespace
-        with store.session() as session:
-            rows, total, token = page(
-                session, select(Pipeline), Pipeline, names=views.PIPELINE_FIELDS, **_asked(listing)
-            )
-        return {"pipelines": [views.pipeline(row) for row in rows], "total_size": total, "next_page_token": token}
-
-    @app.get(root + "/names/{name}")
-    async def get_pipeline_by_name(name: str) -> dict[str, Any]:
-        with store.session() as session:
-            pipeline = session.scalar(select(Pipeline).where(Pipeline.name == name))
-            if pipeline is None:
-                raise NotFoundError(f"pipeline {name!r} is not there")
-            return views.pipeline(pipeline)
-
-    @app.get(root + "/{pipeline_id}")
-    async def get_pipeline(pipeline_id: str) -> dict[str, Any]:
-        with store.session() as session:
-            return views.pipeline(get(session, Pipeline, pipeline_id))
-
-    @app.delete(root + "/{pipeline_id}")
-    async def delete_pipeline(pipeline_id: str, cascade: bool = False) -> dict[str, Any]:
-        with store.session() as session, session.begin():
-            pipeline = get(session, Pipeline, pipeline_id)
-            if pipeline.versions and not cascade:
-                raise ConflictError(f"pipeline {pipeline.name!r} has versions; delete those first, or pass cascade")
-            session.delete(pipeline)
-        return {}
-
-    @app.get(root + "/{pipeline_id}/versions")
-    async def list_pipeline_versions(pipeline_id: str, listing: Annotated[Listing, Query()]) -> dict[str, Any]:
-        with store.session() as session:
-            get(session, Pipeline, pipeline_id)
-            query = select(PipelineVersion).where(PipelineVersion.pipeline_id == pipeline_id)
-            rows, total, token = page(session, query, PipelineVersion, names=views.PIPELINE_FIELDS, **_asked(listing))
-        versions = [views.pipeline_version(row) for row in rows]
-        return {"pipeline_versions": versions, "total_size": total, "next_page_token": token}
-
-    @app.get(root + "/{pipeline_id}/versions/{version_id}")
-    async def get_pipeline_version(pipeline_id: str, version_id: str) -> dict[str, Any]:
-        with store.session() as session:
-            return views.pipeline_version(_version_of(session, pipeline_id, version_id))
-
-    @app.delete(root + "/{pipeline_id}/versions/{version_id}")
-    async def delete_pipeline_version(pipeline_id: str, version_id: str) -> dict[str, Any]:
-        with store.session() as session, session.begin():
-            session.delete(_version_of(session, pipeline_id, version_id))
-        return {}
+@router.get("/pipelines/{pipeline_id}")
+async def get_pipeline(runs: Here, pipeline_id: str) -> dict[str, Any]:
+    with runs.store.session() as session:
+        return views.pipeline(get(session, Pipeline, pipeline_id))
 
 
-def _add_runs(app: FastAPI, runs: Runs) -> None:
-    store = runs.store
-    root = "/apis/v2beta1/runs"
-
-    @app.post(root)
-    async def create_run(request: Request) -> dict[str, Any]:
-        body = await _document(request)
-        config = body.get("runtime_config") or {}
-        given = (config.get("parameters") if isinstance(config, dict) else None) or {}
-        if isinstance(config, dict) and config.get("pipeline_root"):
-            raise PackageError(
-                "pipeline_root can't be chosen on the local runner; its artifacts are in its state folder"
-            )
-        reference = body.get("pipeline_version_reference") or {}
-        with store.session() as session, session.begin():
-            document = body.get("pipeline_spec")
-            if document is None and reference:
-                document = _referred(session, reference).document
-            if not isinstance(document, dict):
-                raise PackageError("a run needs pipeline_spec, or pipeline_version_reference")
-            package, parameters = prepare(document, given)
-            experiment = _experiment(session, body.get("experiment_id"))
-            experiment.last_run_created_at = now()
-            run = Run(
-                name=str(body.get("display_name") or package.name),
-                description=str(body.get("description") or ""),
-                experiment_id=experiment.id,
-                pipeline_id=reference.get("pipeline_id"),
-                pipeline_version_id=reference.get("pipeline_version_id"),
-                document=document,
-                given=given,
-                parameters=parameters,
-            )
-            change_state(run, RuntimeState.PENDING)
-            session.add(run)
-        runs.submit(run, package)
-        return views.run(run, [])
-
-    @app.get(root)
-    async def list_runs(
-        listing: Annotated[Listing, Query()], experiment_id: str = "", namespace: str = ""
-    ) -> dict[str, Any]:
-        del namespace
-        query = select(Run).where(Run.experiment_id == experiment_id) if experiment_id else select(Run)
-        with store.session() as session:
-            rows, total, token = page(session, query, Run, names=views.RUN_FIELDS, **_asked(listing))
-        return {"runs": [views.run(row, []) for row in rows], "total_size": total, "next_page_token": token}
-
-    @app.get(root + "/{run_id}")
-    async def get_run(run_id: str) -> dict[str, Any]:
-        with store.session() as session:
-            run = get(session, Run, run_id)
-            return views.run(run, run.tasks)
-
-    @app.post(root + "/{run_id}:terminate")
-    async def terminate_run(run_id: str) -> dict[str, Any]:
-        with store.session() as session:
-            get(session, Run, run_id)
-        runs.terminate(run_id)
-        return {}
-
-    @app.post(root + "/{run_id}:archive")
-    async def archive_run(run_id: str) -> dict[str, Any]:
-        return _archive(runs, Run, run_id, archived=True)
-
-    @app.post(root + "/{run_id}:unarchive")
-    async def unarchive_run(run_id: str) -> dict[str, Any]:
-        return _archive(runs, Run, run_id, archived=False)
-
-    @app.delete(root + "/{run_id}")
-    async def delete_run(run_id: str) -> dict[str, Any]:
-        with store.session() as session:
-            get(session, Run, run_id)
-        runs.terminate(run_id)
-        await runs.finished(run_id)
-        with store.session() as session, session.begin():
-            for artifact in session.scalars(select(Artifact).where(Artifact.run_id == run_id)):
-                session.delete(artifact)
-            session.delete(get(session, Run, run_id))
-        return {}
-
-    @app.get("/apis/v2beta1/artifacts/{artifact_id}")
-    async def get_artifact(artifact_id: str) -> dict[str, Any]:
-        with store.session() as session:
-            artifact = session.get(Artifact, artifact_id)
-            if artifact is None:
-                raise NotFoundError(f"artifact {artifact_id!r} is not there")
-            return views.artifact(artifact)
+@router.delete("/pipelines/{pipeline_id}")
+async def delete_pipeline(runs: Here, pipeline_id: str, cascade: bool = False) -> dict[str, Any]:
+    with runs.store.session() as session, session.begin():
+        pipeline = get(session, Pipeline, pipeline_id)
+        if pipeline.versions and not cascade:
+            raise ConflictError(f"pipeline {pipeline.name!r} has versions; delete those first, or pass cascade")
+        session.delete(pipeline)
+    return {}
 
 
-def _asked(listing: Listing) -> dict[str, Any]:
-    return {
-        "predicates": listing.filter,
-        "order": listing.sort_by,
-        "token": listing.page_token,
-        "size": listing.page_size,
-    }
+@router.get("/pipelines/{pipeline_id}/versions")
+async def list_pipeline_versions(runs: Here, pipeline_id: str, listing: Annotated[Listing, Query()]) -> dict[str, Any]:
+    with runs.store.session() as session:
+        get(session, Pipeline, pipeline_id)
+        query = select(PipelineVersion).where(PipelineVersion.pipeline_id == pipeline_id)
+        rows, total, token = page(session, query, PipelineVersion, views.PIPELINE_FIELDS, listing)
+    versions = [views.pipeline_version(row) for row in rows]
+    return {"pipeline_versions": versions, "total_size": total, "next_page_token": token}
+
+
+@router.get("/pipelines/{pipeline_id}/versions/{version_id}")
+async def get_pipeline_version(runs: Here, pipeline_id: str, version_id: str) -> dict[str, Any]:
+    with runs.store.session() as session:
+        return views.pipeline_version(_version_of(session, pipeline_id, version_id))
+
+
+@router.delete("/pipelines/{pipeline_id}/versions/{version_id}")
+async def delete_pipeline_version(runs: Here, pipeline_id: str, version_id: str) -> dict[str, Any]:
+    with runs.store.session() as session, session.begin():
+        session.delete(_version_of(session, pipeline_id, version_id))
+    return {}
+
+
+@router.post("/runs")
+async def create_run(runs: Here, request: Request) -> dict[str, Any]:
+    body = await _document(request)
+    config = body.get("runtime_config") or {}
+    given = (config.get("parameters") if isinstance(config, dict) else None) or {}
+    if isinstance(config, dict) and config.get("pipeline_root"):
+        raise PackageError("pipeline_root can't be chosen on the local runner; its artifacts are in its state folder")
+    reference = body.get("pipeline_version_reference") or {}
+    with runs.store.session() as session, session.begin():
+        document = body.get("pipeline_spec")
+        if document is None and reference:
+            document = _referred(session, reference).document
+        if not isinstance(document, dict):
+            raise PackageError("a run needs pipeline_spec, or pipeline_version_reference")
+        package, parameters = prepare(document, given)
+        experiment = _experiment(session, body.get("experiment_id"))
+        experiment.last_run_created_at = now()
+        run = Run(
+            name=str(body.get("display_name") or package.name),
+            description=str(body.get("description") or ""),
+            experiment_id=experiment.id,
+            pipeline_id=reference.get("pipeline_id"),
+            pipeline_version_id=reference.get("pipeline_version_id"),
+            document=document,
+            given=given,
+            parameters=parameters,
+        )
+        change_state(run, RuntimeState.PENDING)
+        session.add(run)
+    runs.submit(run, package)
+    return views.run(run, [])
+
+
+@router.get("/runs")
+async def list_runs(
+    runs: Here, listing: Annotated[Listing, Query()], experiment_id: str = "", namespace: str = ""
+) -> dict[str, Any]:
+    del namespace
+    query = select(Run).where(Run.experiment_id == experiment_id) if experiment_id else select(Run)
+    with runs.store.session() as session:
+        rows, total, token = page(session, query, Run, views.RUN_FIELDS, listing)
+    return {"runs": [views.run(row, []) for row in rows], "total_size": total, "next_page_token": token}
+
+
+@router.get("/runs/{run_id}")
+async def get_run(runs: Here, run_id: str) -> dict[str, Any]:
+    with runs.store.session() as session:
+        run = get(session, Run, run_id)
+        return views.run(run, run.tasks)
+
+
+@router.post("/runs/{run_id}:terminate")
+async def terminate_run(runs: Here, run_id: str) -> dict[str, Any]:
+    with runs.store.session() as session:
+        get(session, Run, run_id)
+    runs.terminate(run_id)
+    return {}
+
+
+@router.post("/runs/{run_id}:archive")
+async def archive_run(runs: Here, run_id: str) -> dict[str, Any]:
+    return _store_away(runs, Run, run_id, "ARCHIVED")
+
+
+@router.post("/runs/{run_id}:unarchive")
+async def unarchive_run(runs: Here, run_id: str) -> dict[str, Any]:
+    return _store_away(runs, Run, run_id, "AVAILABLE")
+
+
+@router.delete("/runs/{run_id}")
+async def delete_run(runs: Here, run_id: str) -> dict[str, Any]:
+    with runs.store.session() as session:
+        get(session, Run, run_id)
+    runs.terminate(run_id)
+    await runs.finished(run_id)
+    with runs.store.session() as session, session.begin():
+        for artifact in session.scalars(select(Artifact).where(Artifact.run_id == run_id)):
+            session.delete(artifact)
+        session.delete(get(session, Run, run_id))
+    return {}
+
+
+@router.get("/artifacts/{artifact_id}")
+async def get_artifact(runs: Here, artifact_id: str) -> dict[str, Any]:
+    with runs.store.session() as session:
+        artifact = session.get(Artifact, artifact_id)
+        if artifact is None:
+            raise NotFoundError(f"artifact {artifact_id!r} is not there")
+        return views.artifact(artifact)
 
 
 def _text(body: dict[str, Any], key: str) -> str:
@@ -375,9 +367,13 @@ async def _uploaded(file: UploadFile) -> ir.Package:
     return ir.read_text(text, file.filename or "the uploaded file")
 
 
-def _version(package: ir.Package, name: str, display_name: str, description: str) -> PipelineVersion:
+def _version(package: ir.Package, upload: Upload) -> PipelineVersion:
+    name = upload.name or package.name
     return PipelineVersion(
-        name=name, display_name=display_name or name, description=description, document=dict(package.document)
+        name=name,
+        display_name=upload.display_name or name,
+        description=upload.description,
+        document=dict(package.document),
     )
 
 
@@ -420,7 +416,8 @@ def _experiment(session: Session, experiment_id: str | None) -> Experiment:
     return found
 
 
-def _archive(runs: Runs, kind: type[Experiment] | type[Run], key: str, *, archived: bool) -> dict[str, Any]:
+def _store_away(runs: Runs, kind: type[Experiment] | type[Run], key: str, state: str) -> dict[str, Any]:
     with runs.store.session() as session, session.begin():
-        get(session, kind, key).storage_state = "ARCHIVED" if archived else "AVAILABLE"
+        row = get(session, Experiment, key) if kind is Experiment else get(session, Run, key)
+        row.storage_state = state
     return {}

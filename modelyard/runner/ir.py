@@ -1,6 +1,5 @@
 """Reading a compiled package: the IR by its own protobuf schema, refused where this runner can't do what it asks."""
 
-import difflib
 import graphlib
 import math
 from collections.abc import Iterator, Mapping
@@ -12,10 +11,12 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
+from components.spelling import did_you_mean
+
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 """What a parameter may hold: JSON."""
 
-TYPES: dict[int, tuple[str, tuple[type, ...]]] = {
+TYPES: dict[int, tuple[str, tuple[type[Any], ...]]] = {
     pb.ParameterType.NUMBER_DOUBLE: ("a number", (float, int)),
     pb.ParameterType.NUMBER_INTEGER: ("a whole number", (int,)),
     pb.ParameterType.STRING: ("a text", (str,)),
@@ -44,7 +45,7 @@ class PackageError(ValueError):
 
 @dataclass(frozen=True)
 class Package:
-    """A compiled pipeline: the `PipelineSpec` message, its executors by label, and the document that it was read from."""
+    """A compiled pipeline: the `PipelineSpec`, its executors by label, and the document that it was read from."""
 
     spec: Any
     executors: Mapping[str, Any]
@@ -78,7 +79,7 @@ def read_file(path: Path) -> Package:
 
 
 def read_text(text: str, where: str) -> Package:
-    """The package in compiled YAML: the pipeline's document and, after `---`, its platform's. `where` is for messages."""
+    """The package in compiled YAML: the pipeline's document and, after `---`, its platform's."""
     try:
         documents = [d for d in yaml.load_all(text, Loader=yaml.CSafeLoader) if d is not None]
     except yaml.YAMLError as error:
@@ -137,7 +138,7 @@ def arguments(package: Package, given: Mapping[str, Any]) -> dict[str, Value]:
     declared = package.spec.root.input_definitions.parameters
     for name in given:
         if name not in declared:
-            raise PackageError(f"pipeline {package.name!r} has no parameter {name!r}{suggestion(name, declared)}")
+            raise PackageError(f"pipeline {package.name!r} has no parameter {name!r}: {did_you_mean(name, declared)}")
     values: dict[str, Value] = {}
     for name, definition in declared.items():
         if given.get(name) is not None:
@@ -153,7 +154,12 @@ def default(definition: Any) -> Value:
     """The default value in a parameter's definition, or None."""
     if not definition.HasField("default_value"):
         return None
-    return typed(json_format.MessageToDict(definition.default_value), definition.parameter_type, "a default")
+    return typed(plain(definition.default_value), definition.parameter_type, "a default")
+
+
+def plain(message: Any) -> Any:
+    """A protobuf value or struct as JSON; a whole number is an int, as Kubeflow's backend hands it to a step."""
+    return _whole(json_format.MessageToDict(message))
 
 
 def typed(value: Any, parameter_type: int, what: str) -> Value:
@@ -172,21 +178,22 @@ def typed(value: Any, parameter_type: int, what: str) -> Value:
             value = int(value)
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
         raise PackageError(f"{what} is {shown(value)}; {name} is wanted")
-    return float(value) if float in allowed else value
-
-
-def suggestion(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    """The end of a message about an unknown name: the near one, or all that there are."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; it has {', '.join(sorted(known))}" if known else "; it has none"
+    number: Value = float(value) if float in allowed else value
+    return number
 
 
 def shown(value: Any) -> str:
     """A value as a message shows it, cut short."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _joined(spec: Any, platform: Any) -> dict[str, Any]:
@@ -212,7 +219,7 @@ def _check_component(package: Package, name: str, component: Any) -> None:
                 f"task {task_name!r} refers to component {task.component_ref.name!r}, which is not there"
             )
         if missing := upstream(task) - set(component.dag.tasks):
-            raise PackageError(f"task {task_name!r} waits for {sorted(missing)[0]!r}, which is not in its DAG")
+            raise PackageError(f"task {task_name!r} waits for {min(missing)!r}, which is not in its DAG")
     try:
         in_order(component.dag)
     except graphlib.CycleError as error:

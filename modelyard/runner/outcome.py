@@ -27,7 +27,7 @@ class RuntimeState(StrEnum):
 
 @dataclass(frozen=True)
 class Artifact:
-    """One artifact of a run: `type` is a schema title such as `system.Dataset`, `uri` a path on this machine or a URL."""
+    """One artifact of a run: `type` is a schema title such as `system.Dataset`, `uri` a path or a URL."""
 
     artifact_id: str
     name: str

@@ -1,4 +1,4 @@
-"""Filling placeholders: `{{$.inputs.parameters['x']}}` and its kin, in one pass, so that a value is never read again."""
+"""Filling placeholders such as `{{$.inputs.parameters['x']}}`, in one pass, so that a value is never read again."""
 
 import json
 import re

@@ -13,7 +13,7 @@ from modelyard.runner.outcome import Artifact, Artifacts, Outcome, RuntimeState,
 from modelyard.runner.packages import Environments
 from modelyard.runner.placeholders import Names
 from modelyard.runner.schedule import Place, Schedule
-from modelyard.runner.steps import LocalSteps
+from modelyard.runner.steps import LocalSteps, refuse_containers
 from modelyard.runner.store import Run, Store, change_state
 from modelyard.runner.workers import Workers
 
@@ -150,6 +150,7 @@ def prepare(document: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Pack
         PackageError: either is refused.
     """
     package = ir.read_package(document)
+    refuse_containers(package)
     if not isinstance(given, Mapping):
         raise PackageError("runtime_config.parameters is no mapping")
     return package, dict(ir.arguments(package, given))

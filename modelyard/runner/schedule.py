@@ -6,7 +6,7 @@ Every task is a coroutine that waits for its upstream tasks, so all that are rea
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
@@ -149,23 +149,10 @@ class Schedule:
         self, place: Place, task: Any, component: Any, dag_inputs: Values, upstream: Mapping[str, Outcome]
     ) -> Values:
         """A task's inputs from its DAG's, its upstream tasks' outputs, constants and defaults."""
-        parameters: dict[str, Value] = {}
-        constants: dict[str, Value] = {}
-        for name, source in task.inputs.parameters.items():
-            value, is_constant = _parameter(source, dag_inputs, upstream)
-            if is_constant:
-                constants[name] = value
-            elif value is not None:
-                if source.parameter_expression_selector:
-                    value = select(source.parameter_expression_selector, value)
-                parameters[name] = value
-        task_names = _of_task(self.names, place)
-        filled = {name: fill_constant(value, parameters, task_names) for name, value in constants.items()}
-        parameters |= filled
-        declared = component.input_definitions.parameters
-        looped = getattr(task, task.WhichOneof("iterator") or "parameter_iterator").item_input
         what = f"task {place.name!r}: input"
-        for name, definition in declared.items():
+        looped = getattr(task, task.WhichOneof("iterator") or "parameter_iterator").item_input
+        parameters = self._sources(place, task, dag_inputs, upstream)
+        for name, definition in component.input_definitions.parameters.items():
             if name in parameters:
                 parameters[name] = ir.typed(parameters[name], definition.parameter_type, f"{what} {name!r}")
             elif definition.HasField("default_value"):
@@ -181,23 +168,34 @@ class Schedule:
                 raise PackageError(f"{what} artifact {name!r} is missing: the task that makes it didn't succeed")
         return Values(parameters, artifacts)
 
+    def _sources(
+        self, place: Place, task: Any, dag_inputs: Values, upstream: Mapping[str, Outcome]
+    ) -> dict[str, Value]:
+        """The parameters that have a source with a value; constants last, since their placeholders name the others."""
+        parameters: dict[str, Value] = {}
+        constants: dict[str, Value] = {}
+        for name, source in task.inputs.parameters.items():
+            if source.WhichOneof("kind") == "runtime_value":
+                constants[name] = ir.plain(source.runtime_value.constant)
+                continue
+            value = _parameter(source, dag_inputs, upstream)
+            if value is not None:
+                selector = source.parameter_expression_selector
+                parameters[name] = select(selector, value) if selector else value
+        names = replace(self.names, pipeline_task_name=place.name, pipeline_task_uuid=place.task_id)
+        return parameters | {name: fill_constant(value, parameters, names) for name, value in constants.items()}
 
-def _of_task(names: Names, place: Place) -> Names:
-    return Names(**{**vars(names), "pipeline_task_name": place.name, "pipeline_task_uuid": place.task_id})
 
-
-def _parameter(source: Any, dag_inputs: Values, upstream: Mapping[str, Outcome]) -> tuple[Value, bool]:
-    """A parameter's value, None where there is none, and whether it is a constant of the package."""
+def _parameter(source: Any, dag_inputs: Values, upstream: Mapping[str, Outcome]) -> Value:
+    """A parameter's value, None where there is none."""
     match source.WhichOneof("kind"):
-        case "runtime_value":
-            return ir.json_format.MessageToDict(source.runtime_value.constant), True
         case "component_input_parameter":
-            return dag_inputs.parameters.get(source.component_input_parameter), False
+            return dag_inputs.parameters.get(source.component_input_parameter)
         case "task_output_parameter":
             output = source.task_output_parameter
-            return upstream[output.producer_task].outputs.parameters.get(output.output_parameter_key), False
+            return upstream[output.producer_task].outputs.parameters.get(output.output_parameter_key)
         case "task_final_status":
-            return _final_status(source.task_final_status.producer_task, upstream), False
+            return _final_status(source.task_final_status.producer_task, upstream)
         case other:
             raise PackageError(f"input of kind {other!r}; this runner does constants, inputs and task outputs")
 

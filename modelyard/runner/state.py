@@ -189,7 +189,7 @@ def stop(state: State) -> Running | None:
         return None
     os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + SECONDS_TO_END
-    while state.running() is not None or not state._free():  # noqa: SLF001 (the same module)
+    while state.running() is not None or not state._free():
         if time.monotonic() > deadline:
             raise StateError(f"the runner (process {running.pid}) doesn't end; see {state.runner_log}")
         time.sleep(0.02)

@@ -5,11 +5,9 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from google.protobuf import json_format
 
 from components import IMAGE
 from modelyard.runner import ir
@@ -55,7 +53,7 @@ class LocalSteps:
         if not isinstance(uri, str) or not uri:
             uri = str(inputs.parameters.get("uri", ""))
         ((name, output),) = component.output_definitions.artifacts.items()
-        metadata = json_format.MessageToDict(importer.metadata)
+        metadata = ir.plain(importer.metadata)
         artifact = Artifact(str(uuid.uuid4()), name, output.artifact_type.schema_title, uri, metadata)
         return Outcome(RuntimeState.SUCCEEDED, Values(artifacts={name: artifact}))
 
@@ -74,16 +72,13 @@ class LocalSteps:
             _keep_only_the_log(folder)
 
     async def _job(self, place: Place, container: Any, executor_input: dict[str, Any], folder: Path) -> dict[str, Any]:
-        names = Names(**{**vars(self.names), "pipeline_task_name": place.name, "pipeline_task_uuid": place.task_id})
+        names = replace(self.names, pipeline_task_name=place.name, pipeline_task_uuid=place.task_id)
         environment = {variable.name: variable.value for variable in container.env}
         job = {"folder": str(folder), "log": str(log_file(folder)), "environment": environment}
         program = python_program(container)
         if program is None:
-            if container.image != IMAGE:
-                raise PackageError(
-                    f"image {container.image!r} needs a container; the local runner runs lightweight Python "
-                    f"components, and commands of {IMAGE!r}"
-                )
+            for file in _files(executor_input):
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
             command = fill_command([*container.command, *container.args], executor_input, names)
             environment["PYTHONPATH"] = str(PROJECT)
             return {**job, "command": command}
@@ -105,10 +100,25 @@ class LocalSteps:
                 name=name,
                 type=output.artifact_type.schema_title,
                 uri=str(self.artifacts / place.name / place.task_id / name),
-                metadata=json_format.MessageToDict(output.metadata),
+                metadata=ir.plain(output.metadata),
             )
             for name, output in component.output_definitions.artifacts.items()
         }
+
+
+def refuse_containers(package: Package) -> None:
+    """There is no container here: a step is lightweight Python, or a command of the project's own image.
+
+    Raises:
+        PackageError: a step is something else.
+    """
+    for label, executor in package.executors.items():
+        image = executor.container.image
+        if image and image != IMAGE and python_program(executor.container) is None:
+            raise PackageError(
+                f"{label}: image {image!r} needs a container; the local runner runs lightweight Python components, "
+                f"and commands of {IMAGE!r}"
+            )
 
 
 def log_file(folder: Path) -> Path:
@@ -131,6 +141,13 @@ def _executor_input(component: Any, inputs: Values, made: Mapping[str, Artifact]
             "outputFile": str(folder / "executor_output.json"),
         },
     }
+
+
+def _files(executor_input: Mapping[str, Any]) -> list[str]:
+    """Where a command is to write; kfp's executor makes the folders itself, a command finds them made."""
+    outputs = executor_input["outputs"]
+    artifacts = [artifact["uri"] for made in outputs["artifacts"].values() for artifact in made["artifacts"]]
+    return [*artifacts, *(parameter["outputFile"] for parameter in outputs["parameters"].values())]
 
 
 def _made(component: Any, made: Mapping[str, Artifact], executor_input: Mapping[str, Any]) -> Values:

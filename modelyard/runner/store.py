@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from pydantic import BaseModel, Field
 from sqlalchemy import (
     JSON,
     DateTime,
@@ -144,6 +145,15 @@ class Artifact(Base):
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
+class Listing(BaseModel):
+    """What every list call may say: the page's start, its rows (0: 20), `FIELD desc` or `FIELD asc`, a filter."""
+
+    page_token: str = ""
+    page_size: int = Field(default=0, ge=0, le=1000)
+    sort_by: str = ""
+    filter: str = ""
+
+
 Row = TypeVar("Row", Experiment, Pipeline, PipelineVersion, Run)
 
 
@@ -218,37 +228,28 @@ def get(session: Session, kind: type[Row], key: str) -> Row:
 
 
 def page(
-    session: Session,
-    query: Select[tuple[Row]],
-    kind: type[Row],
-    *,
-    names: Mapping[str, str],
-    predicates: str = "",
-    order: str = "",
-    token: str = "",
-    size: int = 0,
+    session: Session, query: Select[Row], kind: type[Row], names: Mapping[str, str], asked: Listing
 ) -> tuple[list[Row], int, str]:
     """One page of a list as KFP's API asks for it: the rows, how many there are in all, and the next page's token.
 
-    `names` are the API's field names and this table's columns, `predicates` a JSON filter, `order` a field name with
-    ` desc` or ` asc`, `token` where the page starts, `size` how many rows (0: 20).
+    `names` are the API's field names and this table's columns.
 
     Raises:
         QueryError: one of them is not understood.
     """
-    for predicate in _predicates(predicates):
+    for predicate in _predicates(asked.filter):
         query = query.where(_clause(kind, names, predicate))
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    field, _, direction = (order or "created_at desc").partition(" ")
+    field, _, direction = (asked.sort_by or "created_at desc").partition(" ")
     if field not in names or direction not in ("", "asc", "desc"):
-        raise QueryError(f"sort_by {order!r} is not understood; a field of {sorted(names)} and asc or desc is")
+        raise QueryError(f"sort_by {asked.sort_by!r} is not understood; a field of {sorted(names)} and asc or desc is")
     column = getattr(kind, names[field])
     ordered = query.order_by(column.desc() if direction == "desc" else column.asc(), kind.id)
     try:
-        start = int(token or 0)
+        start = int(asked.page_token or 0)
     except ValueError:
-        raise QueryError(f"page_token {token!r} is not one of this server's") from None
-    rows = list(session.scalars(ordered.offset(start).limit(size or 20)))
+        raise QueryError(f"page_token {asked.page_token!r} is not one of this server's") from None
+    rows = list(session.scalars(ordered.offset(start).limit(asked.page_size or 20)))
     following = start + len(rows)
     return rows, total, str(following) if following < total else ""
 

@@ -73,7 +73,7 @@ def pipeline_version(row: PipelineVersion) -> dict[str, Any]:
 
 def run(row: Run, tasks: list[Task]) -> dict[str, Any]:
     """`V2beta1Run`; the tasks are wanted for one run, not for a list."""
-    view = {
+    view: dict[str, Any] = {
         "run_id": row.id,
         "experiment_id": row.experiment_id,
         "display_name": row.name,
@@ -101,7 +101,7 @@ def run(row: Run, tasks: list[Task]) -> dict[str, Any]:
 
 def task(row: Task) -> dict[str, Any]:
     """`V2beta1PipelineTaskDetail`; inputs and outputs are artifact ids by name."""
-    view = {
+    view: dict[str, Any] = {
         "run_id": row.run_id,
         "task_id": row.id,
         "display_name": row.display_name,

@@ -43,8 +43,16 @@ class Workers:
         self._zygote: Process | None = None
         self._server: asyncio.Server | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._greetings: set[asyncio.Task[None]] = set()
         self._served = False
         self._stopping = False
+
+    @property
+    def zygote_pid(self) -> int:
+        """The process that forks; it changes when that one dies and another takes its place."""
+        if self._zygote is None:
+            raise WorkerLostError("the process that starts steps was never started")
+        return self._zygote.pid
 
     async def start(self) -> None:
         """Start the zygote; its children answer once it has imported the usual packages."""
@@ -77,19 +85,23 @@ class Workers:
                     os.killpg(child.pid, signal.SIGKILL)
                 raise
             finally:
-                child.writer.close()
+                await _hang_up(child.writer)
                 del self._exits[child.pid]
 
     async def stop(self) -> None:
         """End the zygote and whatever it runs."""
         self._stopping = True
+        if self._server is not None:
+            self._server.close()
         if self._zygote is not None and self._zygote.stdin is not None:
             self._zygote.stdin.close()
             await self._zygote.wait()
         if self._reading is not None:
             await self._reading
-        if self._server is not None:
-            self._server.close()
+        await asyncio.gather(*self._greetings)
+        while not self._spare.empty():
+            if child := self._spare.get_nowait():
+                await _hang_up(child.writer)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _next_child(self) -> Child:
@@ -100,7 +112,8 @@ class Workers:
                 raise WorkerLostError("the process that starts steps can't start; see the runner's log")
             if not child.reader.at_eof():
                 return child
-            self._fork_one()  # that one died while it waited
+            await _hang_up(child.writer)  # that one died while it waited
+            self._fork_one()
 
     async def _start_zygote(self) -> None:
         self._zygote = await asyncio.create_subprocess_exec(
@@ -114,11 +127,20 @@ class Workers:
         if self._zygote is not None and self._zygote.stdin is not None:
             self._zygote.stdin.write(b"f")
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A new child reports for work."""
-        with contextlib.suppress(ValueError, ConnectionError):
-            self._spare.put_nowait(Child(int(await reader.readline()), reader, writer))
-            self._served = True
+        greeting = asyncio.create_task(self._welcome(reader, writer))
+        self._greetings.add(greeting)
+        greeting.add_done_callback(self._greetings.discard)
+
+    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            pid = int(await reader.readline())
+        except (ValueError, ConnectionError):  # it died before it could
+            await _hang_up(writer)
+            return
+        self._spare.put_nowait(Child(pid, reader, writer))
+        self._served = True
 
     async def _read(self, zygote: Process) -> None:
         """Take the zygote's word on which children ended how; should it end itself, start another."""
@@ -136,3 +158,9 @@ class Workers:
             await self._start_zygote()
         else:
             self._spare.put_nowait(None)
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()

@@ -86,17 +86,21 @@ def main(address: str) -> None:
             asked = os.read(0, 4096)
             if not asked:
                 break
-            for _ in asked:
-                pid = os.fork()
-                if pid == 0:
-                    signal.set_wakeup_fd(-1)
-                    for number in (signal.SIGCHLD, signal.SIGINT):
-                        signal.signal(number, signal.SIG_DFL)
-                    child(address, controller)
-                children.add(pid)
+            children.update(fork(address, controller) for _ in asked)
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
+
+
+def fork(address: str, controller: Any) -> int:
+    """Make one child; its process id."""
+    pid = os.fork()
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        child(address, controller)
+    return pid
 
 
 def tell(message: dict[str, Any]) -> None:
@@ -155,16 +159,16 @@ def run(job: dict[str, Any]) -> int:
         return leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     except BaseException as error:  # noqa: BLE001 (whatever a step raises ends the step, and is told)
         traceback.print_exc()
-        sentence = str(error).strip() or type(error).__name__
-        (folder / ERROR_FILE).write_text(
-            sentence if isinstance(error, ValueError) else f"{type(error).__name__}: {sentence}"
-        )
+        sentence = str(error).strip()
+        if not isinstance(error, ValueError) or not sentence:
+            sentence = f"{type(error).__name__}: {sentence}"
+        (folder / ERROR_FILE).write_text(sentence, encoding="utf-8")
         return leave(1)
     return leave(0)
 
 
 def python(job: dict[str, Any], folder: Path) -> None:
-    """Execute a lightweight Python component with kfp's own executor, as `kfp.dsl.executor_main` does in a container."""
+    """Execute a lightweight Python component with kfp's own executor, as its container would."""
     source = folder / "ephemeral_component.py"
     source.write_text(job["source"], encoding="utf-8")
     module = types.ModuleType(source.stem)

@@ -1,0 +1,232 @@
+"""What goes wrong in a step or around it, and what is left then."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+from kfp import dsl
+
+from components.step import step
+from modelyard.runner import ir
+from modelyard.runner.store import Experiment, Run, Store, Task
+from tests.runner.conftest import SECONDS, states, tasks
+
+
+@step
+def wait(mine: str) -> None:
+    """Say which process this is, start one more, and wait for ever."""
+    import os
+    import subprocess
+
+    child = subprocess.Popen(["sleep", "1000"])
+    with open(f"{mine}.draft", "w") as file:
+        file.write(f"{os.getpid()} {child.pid}")
+    os.rename(f"{mine}.draft", mine)
+    child.wait()
+
+
+@dsl.pipeline
+def waiting(mine: str):
+    wait(mine=mine)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] != "Z"
+
+
+async def appears(path) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not path.exists():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def begun(runner, tmp_path):
+    """A run whose one step waits for ever: its id, and the processes of the step."""
+    run_id = runner.submit(waiting, mine=str(tmp_path / "pids"))
+    asyncio.run(appears(tmp_path / "pids"))
+    return run_id, [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+
+
+def test_a_terminated_run_is_cancelled_and_leaves_no_process(runner, begun):
+    run_id, pids = begun
+    runner.client.terminate_run(run_id)
+    run = runner.finished(run_id)
+    assert (run.state, states(run)) == ("CANCELED", {"wait": "CANCELED"})
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_terminating_a_run_that_has_ended_changes_nothing(runner):
+    @dsl.pipeline
+    def short():
+        add(number=1)
+
+    run = runner.run(short)
+    runner.client.terminate_run(run.run_id)
+    assert runner.client.get_run(run.run_id).state == "SUCCEEDED"
+
+
+def test_a_step_killed_from_outside_fails_by_the_signals_number(runner, begun):
+    run_id, pids = begun
+    os.kill(pids[0], signal.SIGKILL)
+    run = runner.finished(run_id)
+    assert run.state == "FAILED"
+    assert run.error.message.startswith("wait: ended by signal 9; its output is in ")
+    os.kill(pids[1], signal.SIGKILL)
+
+
+def test_a_deleted_run_is_ended_first_and_then_gone(runner, begun):
+    run_id, pids = begun
+    runner.client.delete_run(run_id)
+    assert not any(alive(pid) for pid in pids)
+    assert run_id not in [run.run_id for run in runner.client.list_runs(page_size=100).runs]
+
+
+def test_when_the_parent_of_the_steps_dies_its_run_fails_and_the_next_one_works(runner, begun):
+    run_id, pids = begun
+    os.kill(runner.runs.workers.zygote_pid, signal.SIGKILL)
+    run = runner.finished(run_id)
+    assert run.error.message == "wait: the process that starts steps ended; is memory short?"
+    assert not alive(pids[0])
+    os.kill(pids[1], signal.SIGKILL)
+
+    @dsl.pipeline
+    def next_one():
+        add(number=1)
+
+    assert runner.run(next_one).state == "SUCCEEDED"
+
+
+@step
+def add(number: int) -> int:
+    return number + 1
+
+
+@step
+def not_a_number() -> float:
+    return float("nan")
+
+
+@step
+def silent(said: dsl.OutputPath(str)) -> None:
+    pass
+
+
+@step
+def broken() -> None:
+    raise RuntimeError("the disk said no")
+
+
+@step
+def leaves() -> None:
+    import sys
+
+    sys.exit("I have had enough")
+
+
+@pytest.mark.parametrize(
+    ("component", "sentence"),
+    [
+        (not_a_number, "not-a-number: an output holds NaN, which JSON and so Kubeflow can't carry"),
+        (silent, "silent: output 'said' was not written"),
+        (broken, "broken: RuntimeError: the disk said no"),
+        (leaves, "leaves: ended with exit status 1; its output is in "),
+    ],
+)
+def test_a_step_that_fails_says_why_in_one_sentence(runner, component, sentence):
+    @dsl.pipeline
+    def failing():
+        component()
+
+    run = runner.run(failing)
+    assert run.state == "FAILED"
+    assert run.error.message.startswith(sentence)
+    assert "Traceback" not in run.error.message
+
+
+def test_the_whole_traceback_is_in_the_log(runner):
+    @dsl.pipeline
+    def failing():
+        broken()
+
+    run = runner.run(failing)
+    assert 'raise RuntimeError("the disk said no")' in runner.log(run, "broken")
+
+
+def test_a_step_leaves_nothing_but_its_log_and_its_artifacts(runner):
+    @dsl.pipeline
+    def tidy():
+        add(number=1)
+
+    run = runner.run(tidy)
+    folder = runner.state.logs / run.run_id / tasks(run)["add"].task_id
+    assert [path.name for path in folder.iterdir()] == ["log"]
+
+
+def test_the_parent_of_the_steps_has_one_thread(runner):
+    threads = os.listdir(f"/proc/{runner.runs.workers.zygote_pid}/task")
+    assert len(threads) == 1, "a fork of a process with threads can hang"
+
+
+def test_runs_that_a_dead_runner_left_are_failed_by_the_next(tmp_path):
+    url = f"sqlite:///{tmp_path}/runner.db"
+    store = Store(url)
+    with store.session() as session, session.begin():
+        experiment = Experiment(name="e")
+        session.add(experiment)
+        session.flush()
+        run = Run(name="r", experiment_id=experiment.id, document={}, given={}, parameters={}, state="RUNNING")
+        session.add(run)
+        session.flush()
+        session.add(Task(run_id=run.id, name="t", display_name="t", state="RUNNING"))
+    store.close()
+
+    again = Store(url)
+    assert again.end_lost_runs("the runner ended") == [run.id]
+    with again.session() as session:
+        lost = session.get_one(Run, run.id)
+        assert (lost.state, lost.error, lost.tasks[0].state) == ("FAILED", "the runner ended", "FAILED")
+    again.close()
+
+
+def test_a_step_with_packages_that_are_here_runs_without_installing(runner):
+    @dsl.component(packages_to_install=["pandas>=2"], base_image="python:3.11")
+    def shape() -> int:
+        import pandas as pd
+
+        return len(pd.DataFrame({"a": [1, 2]}))
+
+    @dsl.pipeline
+    def ready():
+        shape()
+
+    assert runner.result(runner.run(ready), "shape") == 2
+    assert not runner.state.environments.exists()
+
+
+def test_a_package_that_can_not_be_installed_is_a_sentence(runner, monkeypatch):
+    monkeypatch.setenv("UV_OFFLINE", "1")
+
+    @dsl.component(packages_to_install=["modelyard-has-no-such-package==9"], base_image="python:3.11")
+    def hopeless() -> int:
+        return 1
+
+    @dsl.pipeline
+    def installing():
+        hopeless()
+
+    message = runner.run(installing).error.message
+    assert message.startswith("hopeless: packages_to_install: uv can't install ")
+    assert "modelyard-has-no-such-package==9" in message
+
+
+def test_whole_numbers_stay_whole_on_their_way_through_protobuf():
+    document = {"root": {"inputDefinitions": {"parameters": {"d": {"defaultValue": {"a": [1, 2.5]}}}}}}
+    spec = ir.json_format.ParseDict(document, ir.pb.PipelineSpec())
+    assert ir.plain(spec.root.input_definitions.parameters["d"].default_value) == {"a": [1, 2.5]}
