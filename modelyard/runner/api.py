@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -51,19 +51,36 @@ class Upload(BaseModel):
     description: str = ""
 
 
-async def _document(request: Request) -> dict[str, Any]:
-    """A request's JSON body.
+class NewExperiment(BaseModel):
+    """A request for an experiment."""
 
-    Raises:
-        PackageError: it is no JSON object.
-    """
-    try:
-        body = await request.json()
-    except ValueError as error:
-        raise PackageError(f"the request is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise PackageError("the request is no JSON object")
-    return body
+    display_name: str = Field(min_length=1)
+    description: str = ""
+
+
+class VersionReference(BaseModel):
+    """Which uploaded package a run is of; without a version it is the pipeline's newest."""
+
+    pipeline_id: str
+    pipeline_version_id: str = ""
+
+
+class RuntimeConfig(BaseModel):
+    """What a run is given."""
+
+    parameters: dict[str, Any] = {}
+    pipeline_root: str | None = None
+
+
+class NewRun(BaseModel):
+    """A request for a run, of a package or of an uploaded one."""
+
+    display_name: str = ""
+    description: str = ""
+    experiment_id: str | None = None
+    pipeline_spec: dict[str, Any] | None = None
+    pipeline_version_reference: VersionReference | None = None
+    runtime_config: RuntimeConfig = RuntimeConfig()
 
 
 def make_app(runs: Runs, hosts: list[str]) -> FastAPI:
@@ -136,13 +153,11 @@ def _answer_errors(app: FastAPI) -> None:
 
 
 @router.post("/experiments")
-async def create_experiment(runs: Here, request: Request) -> dict[str, Any]:
-    body = await _document(request)
-    name = _text(body, "display_name")
+async def create_experiment(runs: Here, wanted: NewExperiment) -> dict[str, Any]:
     with runs.store.session() as session, session.begin():
-        if session.scalar(select(Experiment).where(Experiment.name == name)):
-            raise ConflictError(f"experiment {name!r} is there already")
-        experiment = Experiment(name=name, description=str(body.get("description") or ""))
+        if session.scalar(select(Experiment).where(Experiment.name == wanted.display_name)):
+            raise ConflictError(f"experiment {wanted.display_name!r} is there already")
+        experiment = Experiment(name=wanted.display_name, description=wanted.description)
         session.add(experiment)
     return views.experiment(experiment)
 
@@ -262,30 +277,26 @@ async def delete_pipeline_version(runs: Here, pipeline_id: str, version_id: str)
 
 
 @router.post("/runs")
-async def create_run(runs: Here, request: Request) -> dict[str, Any]:
-    body = await _document(request)
-    config = body.get("runtime_config") or {}
-    given = (config.get("parameters") if isinstance(config, dict) else None) or {}
-    if isinstance(config, dict) and config.get("pipeline_root"):
+async def create_run(runs: Here, wanted: NewRun) -> dict[str, Any]:
+    if wanted.runtime_config.pipeline_root:
         raise PackageError("pipeline_root can't be chosen on the local runner; its artifacts are in its state folder")
-    reference = body.get("pipeline_version_reference") or {}
+    reference = wanted.pipeline_version_reference
     with runs.store.session() as session, session.begin():
-        document = body.get("pipeline_spec")
-        if document is None and reference:
-            document = _referred(session, reference).document
-        if not isinstance(document, dict):
+        version = _referred(session, reference) if reference else None
+        document = version.document if version else wanted.pipeline_spec
+        if document is None:
             raise PackageError("a run needs pipeline_spec, or pipeline_version_reference")
-        package, parameters = prepare(document, given)
-        experiment = _experiment(session, body.get("experiment_id"))
+        package, parameters = prepare(document, wanted.runtime_config.parameters)
+        experiment = _experiment(session, wanted.experiment_id)
         experiment.last_run_created_at = now()
         run = Run(
-            name=str(body.get("display_name") or package.name),
-            description=str(body.get("description") or ""),
+            name=wanted.display_name or package.name,
+            description=wanted.description,
             experiment_id=experiment.id,
-            pipeline_id=reference.get("pipeline_id"),
-            pipeline_version_id=reference.get("pipeline_version_id"),
+            pipeline_id=version.pipeline_id if version else None,
+            pipeline_version_id=version.id if version else None,
             document=document,
-            given=given,
+            given=wanted.runtime_config.parameters,
             parameters=parameters,
         )
         change_state(run, RuntimeState.PENDING)
@@ -352,13 +363,6 @@ async def get_artifact(runs: Here, artifact_id: str) -> dict[str, Any]:
         return views.artifact(artifact)
 
 
-def _text(body: dict[str, Any], key: str) -> str:
-    value = body.get(key)
-    if not isinstance(value, str) or not value:
-        raise PackageError(f"{key} is missing, or no text")
-    return value
-
-
 async def _uploaded(file: UploadFile) -> ir.Package:
     try:
         text = (await file.read()).decode()
@@ -392,15 +396,13 @@ def _version_of(session: Session, pipeline_id: str, version_id: str) -> Pipeline
     return version
 
 
-def _referred(session: Session, reference: dict[str, Any]) -> PipelineVersion:
-    """The version that a run names; of a pipeline alone the newest."""
-    pipeline_id, version_id = reference.get("pipeline_id"), reference.get("pipeline_version_id")
-    if version_id:
-        return get(session, PipelineVersion, str(version_id))
-    query = select(PipelineVersion).where(PipelineVersion.pipeline_id == pipeline_id)
+def _referred(session: Session, reference: VersionReference) -> PipelineVersion:
+    if reference.pipeline_version_id:
+        return get(session, PipelineVersion, reference.pipeline_version_id)
+    query = select(PipelineVersion).where(PipelineVersion.pipeline_id == reference.pipeline_id)
     newest = session.scalar(query.order_by(PipelineVersion.created_at.desc()).limit(1))
     if newest is None:
-        raise NotFoundError(f"pipeline {pipeline_id!r} is not there, or has no version")
+        raise NotFoundError(f"pipeline {reference.pipeline_id!r} is not there, or has no version")
     return newest
 
 

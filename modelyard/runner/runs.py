@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.runner import ir, store
-from modelyard.runner.ir import Package, PackageError
+from modelyard.runner.ir import Package
 from modelyard.runner.outcome import Artifact, Artifacts, Outcome, RuntimeState, Values
 from modelyard.runner.packages import Environments
 from modelyard.runner.placeholders import Names
@@ -151,8 +151,6 @@ def prepare(document: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Pack
     """
     package = ir.read_package(document)
     refuse_containers(package)
-    if not isinstance(given, Mapping):
-        raise PackageError("runtime_config.parameters is no mapping")
     return package, dict(ir.arguments(package, given))
 
 

@@ -5,7 +5,9 @@ import os
 import signal
 
 import pytest
+from google.protobuf import json_format
 from kfp import dsl
+from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from components.step import step
 from modelyard.runner import ir
@@ -114,7 +116,7 @@ def not_a_number() -> float:
 
 
 @step
-def silent(said: dsl.OutputPath(str)) -> None:
+def silent(said: dsl.OutputPath(str)) -> None:  # type: ignore[valid-type]  # kfp's form
     pass
 
 
@@ -228,5 +230,5 @@ def test_a_package_that_can_not_be_installed_is_a_sentence(runner, monkeypatch):
 
 def test_whole_numbers_stay_whole_on_their_way_through_protobuf():
     document = {"root": {"inputDefinitions": {"parameters": {"d": {"defaultValue": {"a": [1, 2.5]}}}}}}
-    spec = ir.json_format.ParseDict(document, ir.pb.PipelineSpec())
+    spec = json_format.ParseDict(document, pb.PipelineSpec())
     assert ir.plain(spec.root.input_definitions.parameters["d"].default_value) == {"a": [1, 2.5]}
