@@ -148,20 +148,30 @@ class Registry:
             self._client.delete_registered_model_alias(name, CHALLENGER)
         return self.get(name, version)
 
+    def champion_before(self, name: str) -> ModelVersion | None:
+        """The version that `rollback` would make the champion; None where there is none."""
+        past = self._past(name)
+        return self.get(name, past[-1]) if past else None
+
     def rollback(self, name: str) -> ModelVersion:
         """Make the champion before this one the champion again.
 
         Raises:
             ValueError: there is none.
         """
-        past = self._champions(name)[:-1]
-        known = {version.version for version in self.versions(name)}
-        while past and past[-1] not in known:
-            past.pop()
+        past = self._past(name)
         if not past:
             raise ValueError(f"model {name!r} has no champion before this one to roll back to")
         self._crown(name, past[-1], past)
         return self.get(name, past[-1])
+
+    def _past(self, name: str) -> list[str]:
+        """The champions before this one that are still there, oldest first."""
+        past = self._champions(name)[:-1]
+        known = {version.version for version in self.versions(name)}
+        while past and past[-1] not in known:
+            past.pop()
+        return past
 
     def _crown(self, name: str, version: str, champions: list[str]) -> None:
         self._client.set_registered_model_alias(name, CHAMPION, version)

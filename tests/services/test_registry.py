@@ -98,6 +98,15 @@ def test_rolling_back_goes_one_champion_back_each_time_and_then_refuses(registry
     assert registry.champion("mortgage").version == "1"
 
 
+def test_the_champion_before_is_told_without_a_change(registry):
+    registered(registry, 2)
+    registry.promote("mortgage", "1")
+    assert registry.champion_before("mortgage") is None
+    registry.promote("mortgage", "2")
+    assert registry.champion_before("mortgage").version == "1"
+    assert registry.champion("mortgage").version == "2"
+
+
 def test_promoting_the_champion_again_is_not_a_step_to_roll_back(registry):
     registered(registry, 2)
     for version in ("1", "2", "2"):
