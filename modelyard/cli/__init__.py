@@ -1,5 +1,70 @@
 """The `modelyard` command."""
 
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from modelyard.cli import demo, doctor, model, pipeline, runner
+from modelyard.errors import SentenceError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Machine learning for many teams: pipelines, models and what serves them.",
+    epilog="Start with `modelyard demo`: it trains, gates, registers and serves a model on this machine.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.command("demo", epilog=demo.EPILOG)(demo.demo)
+app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(runner.app, name="runner")
+app.add_typer(model.app, name="model")
+app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"modelyard {version('modelyard')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Do what the words say; the exit code. What the user did wrong is told in a sentence."""
+    try:
+        code = app(list(words), prog_name="modelyard", standalone_mode=False) or 0
+    except SentenceError as error:
+        return _tell(str(error), error.code)
+    except typer.TyperException as error:  # its own: unknown options, missing arguments
+        return _tell(error.format_message().rstrip("."), 2)
+    if code == INTERRUPTED:
+        return _tell("stopped", code)
+    return int(code)
+
 
 def main() -> None:
-    """Entry point of the `modelyard` command."""
+    """Entry point: a request to end, or a closed terminal, is as good as Ctrl-C, so that no server is left behind."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    sys.exit(run(sys.argv[1:]))
+
+
+def _tell(sentence: str, code: int) -> int:
+    typer.echo(f"modelyard: {sentence}", err=True)
+    return code

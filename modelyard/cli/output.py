@@ -1,0 +1,169 @@
+"""What commands print: results on stdout, everything else on stderr; colour and movement with a terminal only."""
+
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelyard.errors import RefusedError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from modelyard.submit import Run, Step
+
+WIDE = 200
+STYLES = {"SUCCEEDED": ("done", "green"), "FAILED": ("failed", "red"), "CANCELED": ("cancelled", "yellow")}
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """A ValueError of the registry, the model server or the runner is the user's to read."""
+    try:
+        yield
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+
+
+def command(*words: str) -> str:
+    """A `modelyard` command as it works when typed here."""
+    called = Path(sys.argv[0])
+    found = shutil.which("modelyard")
+    if called.name != "modelyard" or (found and Path(found).samefile(called)):
+        return shlex.join(["modelyard", *words])
+    path = called.absolute()
+    return shlex.join([str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), *words])
+
+
+class Screen:
+    """Where a command prints; with `as_json` stdout gets one object and nothing else."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._as_json = as_json
+        self._out = _console(stderr=False)
+        self._err = _console(stderr=True)
+
+    def note(self, text: str = "", style: str = "") -> None:
+        """Tell what is going on."""
+        self._err.print(text, style=style or None)
+
+    def show(self, result: "RenderableType", style: str = "") -> None:
+        """Print a part of the result for people."""
+        if self._as_json:
+            return
+        if self._out.is_terminal:
+            self._out.print(result, style=style or None)
+            return
+        with self._out.capture() as capture:
+            self._out.print(result)
+        sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+        sys.stdout.flush()
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Print the whole result for programs."""
+        if self._as_json:
+            sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Tell what takes a while."""
+        if not self._err.is_terminal:
+            self.note(text)
+            yield
+            return
+        with self._err.status(text):
+            yield
+        self.note(text)
+
+    @contextmanager
+    def steps(self) -> Iterator[Callable[["Run"], None]]:
+        """Show a run's steps as they come: takes each look at the run."""
+        if self._err.is_terminal:
+            with _moving(self._err) as seen:
+                yield seen
+        else:
+            yield _in_lines(self.note)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> "Table":
+    """A plain table; the columns in `right` hold numbers."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    return made
+
+
+def verdict(*, good: bool, yes: str = "ok", no: str = "no") -> Any:
+    """A coloured word."""
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text(yes, "green") if good else Text(no, "bold red")
+
+
+def number(value: float | None) -> str:
+    """A metric."""
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=WIDE, soft_wrap=True)
+    return console
+
+
+def _in_lines(note: Callable[[str], None]) -> Callable[["Run"], None]:
+    told: set[str] = set()
+
+    def seen(run: "Run") -> None:
+        for step in run.steps:
+            if step.ended and step.id not in told:
+                told.add(step.id)
+                note(f"  {step.name:20} {_word(step):10} {step.seconds:6.2f} s")
+
+    return seen
+
+
+@contextmanager
+def _moving(console: "Console") -> Iterator[Callable[["Run"], None]]:
+    from rich.live import Live  # noqa: PLC0415
+    from rich.spinner import Spinner  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    spinner = Spinner("dots")
+
+    def line(step: "Step") -> tuple["RenderableType", str, Text]:
+        mark = {"SUCCEEDED": "✓", "FAILED": "✗"}.get(step.state, "-")
+        style = STYLES.get(step.state, ("", "dim"))[1]
+        sign = Text(mark, style) if step.ended else spinner
+        return sign, step.name, Text(f"{step.seconds:.2f} s", style if step.ended else "dim")
+
+    with Live(console=console, refresh_per_second=12) as live:
+
+        def seen(run: "Run") -> None:
+            grid = Table.grid(padding=(0, 1, 0, 2))
+            grid.add_column()
+            grid.add_column(min_width=20)
+            grid.add_column(justify="right", min_width=8)
+            for step in run.steps:
+                grid.add_row(*line(step))
+            live.update(grid)
+
+        yield seen
+
+
+def _word(step: "Step") -> str:
+    return STYLES.get(step.state, (step.state.lower(), ""))[0]
