@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
-from modelyard.serving.errors import RefusedError
+from modelyard.serving.errors import RefusedError, show
 
 Size = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -86,5 +86,5 @@ def parse(message: type[AMessage], body: bytes) -> AMessage:
 
 def path(location: tuple[int | str, ...]) -> str:
     """Where in a body: `inputs[0].shape`."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step[:80]}" for step in location)
+    steps = (f".{step}"[:80] if str(step).isidentifier() else f"[{show(step)}]" for step in location)
     return "".join(steps).removeprefix(".") or "the body"

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelyard.serving.models import Models
@@ -16,7 +16,12 @@ from tests.serving.conftest import Client
 from tests.serving.folder_registry import FolderRegistry
 from tests.serving.graphs import house, rows
 
-FEW = settings(max_examples=150, deadline=None, database=None)
+FEW = settings(
+    max_examples=150,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],  # cores are shared
+)
 LONG = "a number of 4400 digits"
 KEYS = st.sampled_from(["name", "shape", "data", "inputs", "id"]) | st.text(max_size=5)
 SCALARS = (

@@ -116,6 +116,7 @@ def test_a_model_without_a_champion_is_loaded_only_by_version(client: Client, re
     [
         ("{", "the body is not JSON"),
         ('{"parameters": {"vesion": "1"}}', "parameters.vesion: "),
+        ('{"parameters": {"a\\nb": "1"}}', 'parameters["a\\nb"]: '),
         ('{"parameters": {"version": 1}}', "parameters.version: "),
         ('{"parameters": []}', "parameters: "),
     ],
