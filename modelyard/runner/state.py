@@ -164,12 +164,17 @@ def start(state: State, port: int = 0, serving_port: int = 0) -> Running:
     command = [sys.executable, "-P", "-m", "modelyard.runner", "--state", str(state.root), "--port", str(port)]
     command += ["--serving-port", str(serving_port), "--ready-fd", str(write)]
     with state.runner_log.open("ab") as log:
-        subprocess.Popen(  # noqa: S603 (our own module)
+        process = subprocess.Popen(  # noqa: S603 (our own module)
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[write]
         )
     os.close(write)
-    with os.fdopen(read, encoding="utf-8") as ready:
-        told = ready.readline()
+    try:
+        with os.fdopen(read, encoding="utf-8") as ready:
+            told = ready.readline()
+    except BaseException:  # Ctrl-C while waiting
+        process.terminate()
+        process.wait()
+        raise
     if not told:
         raise StateError(f"the runner ended while it started; see {state.runner_log}")
     answer = json.loads(told)
@@ -189,11 +194,23 @@ def stop(state: State) -> Running | None:
         return None
     os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + SECONDS_TO_END
-    while state.running() is not None or not state._free():
+    while _lives(running.pid) or not state._free():
         if time.monotonic() > deadline:
             raise StateError(f"the runner (process {running.pid}) doesn't end; see {state.runner_log}")
         time.sleep(0.02)
     return running
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:  # another process started it
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _sqlite(path: Path) -> str:
