@@ -109,15 +109,23 @@ def forget(ready_file: Path) -> None:
 
 
 def listen(host: str, number: int) -> socket.socket:
-    """A listening socket."""
+    """A listening socket.
+
+    It names its protocol, which `socket.create_server` leaves out: asyncio switches Nagle's algorithm off only on
+    sockets that do, and with it on each answer takes 40 ms longer.
+    """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
     except OSError as error:
         raise CantServeError(
-            f"can't listen on port {number} of {host}: {(error.strerror or str(error)).partition(' (')[0]}; "
+            f"can't listen on port {number} of {host}: {error.strerror}; "
             "choose another with --port, or 0 for a free one"
         ) from error
+    return listener
 
 
 class Server(uvicorn.Server):

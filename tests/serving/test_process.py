@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from modelyard.serving.__main__ import without_passwords
+from modelyard.serving.__main__ import listen, without_passwords
 from tests.serving.folder_registry import FolderRegistry
 from tests.serving.graphs import house, rows
 
@@ -157,6 +157,11 @@ def refused(*arguments: Any) -> str:
     code, said = end(start(*arguments))
     assert (code, said.count("\n")) == (1, 1), said
     return said.strip()
+
+
+def test_an_answer_does_not_wait_for_the_clients_acknowledgement() -> None:
+    with closing(listen("127.0.0.1", 0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP, "or asyncio leaves Nagle's algorithm on: 40 ms more an answer"
 
 
 def test_a_port_in_use_is_one_sentence(registry: FolderRegistry) -> None:
