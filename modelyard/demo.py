@@ -15,7 +15,7 @@ from modelyard.submit import PROJECT, Client, Run
 
 DATA = PROJECT / "data" / "mortgage"
 MODEL, TARGET, POSITIVE, GROUP = "mortgage", "deny", "yes", "afam"
-SEED = 0
+SEED = 3
 
 
 @dataclass(frozen=True)
@@ -103,3 +103,15 @@ def report(client: Client, run: Run) -> dict[str, Any]:
     """By which rules the run's model was judged."""
     uri = client.artifact(run.step("Judge model"), "report")["uri"]
     return dict(json.loads(Path(uri).read_text(encoding="utf-8")))
+
+
+def need_refusal(run: Run) -> None:
+    """See that the gate refused a model, and nothing else went wrong.
+
+    Raises:
+        FailedError: it let the model pass, or the run failed elsewhere.
+    """
+    if run.succeeded:
+        raise FailedError(f"the gate let a model pass that was trained on shuffled labels: run {run.id}")
+    if [step.name for step in run.steps if step.state == "FAILED"] != ["Gate"]:
+        raise FailedError(f"the run on shuffled labels was to fail at its gate: {run.error or run.state}: run {run.id}")

@@ -22,6 +22,7 @@ def on_runner(state: State, telling: Telling, *, keep: bool = False) -> Iterator
         yield running
         return
     try:
+        state.create()
         with telling(f"starting the local runner on {state.root}"):
             running = start(state)
     except StateError as error:

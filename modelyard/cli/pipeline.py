@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, compile and run pipelines.", no_args_is_help=True, rich_markup_mode=None)
 
 
-def names(incomplete: str) -> list[tuple[str, str]]:
+def names(incomplete: str) -> list[str]:
     """What the shell may complete a name to."""
-    return [(name, about) for name, about in pipelines.summaries().items() if name.startswith(incomplete)]
+    return [name for name in pipelines.summaries() if name.startswith(incomplete)]
 
 
 Name = Annotated[
