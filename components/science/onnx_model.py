@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
@@ -40,6 +39,8 @@ class OnnxModel:
     """A model to be scored, from the bytes of its file."""
 
     def __init__(self, raw: bytes) -> None:
+        import onnxruntime as ort  # starts a thread when imported, and the gate needs none
+
         options = ort.SessionOptions()
         # One thread: the same sums on every machine, and steps that run side by side don't fight for the cores.
         options.intra_op_num_threads = 1

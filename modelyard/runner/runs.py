@@ -14,7 +14,7 @@ from modelyard.runner.packages import Environments
 from modelyard.runner.placeholders import Names
 from modelyard.runner.schedule import Place, Schedule
 from modelyard.runner.steps import LocalSteps, refuse_containers
-from modelyard.runner.store import Run, Store, change_state
+from modelyard.runner.store import Run, Store, Task, change_state
 from modelyard.runner.workers import Workers
 
 
@@ -100,30 +100,26 @@ class TaskJournal:
     store: Store
     run_id: str
 
-    def begin(self, name: str, display_name: str, parent_id: str | None) -> Place:
-        """A task's turn has come."""
-        place = Place(store.new_id(), name, display_name, parent_id)
-        with self.store.session() as session, session.begin():
-            session.add(
-                store.Task(
-                    id=place.task_id, run_id=self.run_id, parent_id=parent_id, name=name, display_name=display_name
-                )
-            )
-        return place
-
     def started(self, place: Place, inputs: Values) -> None:
         """It runs, with these inputs."""
         with self.store.session() as session, session.begin():
-            task = session.get_one(store.Task, place.task_id)
-            task.state = RuntimeState.RUNNING
-            task.started_at = store.now()
-            task.parameters = dict(inputs.parameters)
-            task.inputs = _ids(inputs.artifacts)
+            session.add(
+                self._task(
+                    place,
+                    state=RuntimeState.RUNNING,
+                    started_at=store.now(),
+                    parameters=dict(inputs.parameters),
+                    inputs=_ids(inputs.artifacts),
+                )
+            )
 
     def ended(self, place: Place, outcome: Outcome) -> None:
-        """It came to this; the artifacts that it made are kept."""
+        """It came to this, with or without having run; the artifacts that it made are kept."""
         with self.store.session() as session, session.begin():
-            task = session.get_one(store.Task, place.task_id)
+            task = session.get(Task, place.task_id)
+            if task is None:
+                task = self._task(place)
+                session.add(task)
             task.state = outcome.state
             task.error = outcome.error
             task.ended_at = store.now()
@@ -141,6 +137,16 @@ class TaskJournal:
                             details=dict(artifact.metadata),
                         )
                     )
+
+    def _task(self, place: Place, **known: Any) -> Task:
+        return Task(
+            id=place.task_id,
+            run_id=self.run_id,
+            parent_id=place.parent_id,
+            name=place.name,
+            display_name=place.display_name,
+            **known,
+        )
 
 
 def prepare(document: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Package, dict[str, Any]]:

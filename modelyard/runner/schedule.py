@@ -5,6 +5,7 @@ Every task is a coroutine that waits for its upstream tasks, so all that are rea
 
 import asyncio
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -33,14 +34,11 @@ class Place:
 class Journal(Protocol):
     """Keeps what happens to each task."""
 
-    def begin(self, name: str, display_name: str, parent_id: str | None) -> Place:
-        """A task's turn has come."""
-
     def started(self, place: Place, inputs: Values) -> None:
         """It runs, with these inputs."""
 
     def ended(self, place: Place, outcome: Outcome) -> None:
-        """It came to this."""
+        """It came to this, with or without having run."""
 
 
 class Steps(Protocol):
@@ -80,7 +78,7 @@ class Schedule:
         parent_id: str | None,
     ) -> Outcome:
         upstream = {other: await waiting for other, waiting in waits_for.items()}
-        place = self.journal.begin(name, task.task_info.name or name, parent_id)
+        place = Place(str(uuid.uuid4()), name, task.task_info.name or name, parent_id)
         try:
             outcome = await self._triggered(place, task, dag_inputs, upstream)
         except asyncio.CancelledError:
@@ -131,7 +129,9 @@ class Schedule:
         async def one(index: int, item: Any) -> Outcome:
             async with limit:
                 mine = _with_item(inputs, iterator.item_input, item)
-                turn = self.journal.begin(f"{place.name}-{index}", f"{place.display_name} [{index}]", place.task_id)
+                turn = Place(
+                    str(uuid.uuid4()), f"{place.name}-{index}", f"{place.display_name} [{index}]", place.task_id
+                )
                 self.journal.started(turn, mine)
                 try:
                     outcome = await self._component(turn, component, mine)

@@ -51,6 +51,11 @@ USUAL = (
     "httpx",
     "kfp.dsl.executor",
     "mlflow.tracking",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.artifact.local_artifact_repo",
+    "alembic.command",
+    "sqlalchemy.dialects.sqlite",
     "threadpoolctl",
 )
 """Imported once, shared by every step. Never the project's own code, which changes between runs."""

@@ -218,7 +218,7 @@ def test_a_command_of_the_projects_image_runs_with_its_placeholders_filled(runne
     from components import IMAGE
 
     @dsl.container_component
-    def shout(text: str, said: dsl.OutputPath(str), extra: Optional[str] = None):  # noqa: UP045 (kfp reads no other form)  # type: ignore[valid-type]  # type: ignore[valid-type]
+    def shout(text: str, said: dsl.OutputPath(str), extra: Optional[str] = None):  # type: ignore[valid-type] # noqa: UP045
         return dsl.ContainerSpec(
             image=IMAGE,
             command=["sh", "-c", 'printf "%s" "$*" > "$0"', said],
