@@ -1,6 +1,7 @@
 """The `modelyard` command."""
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -62,7 +63,10 @@ def run(words: Sequence[str]) -> int:
 def main() -> None:
     """Entry point: a request to end, or a closed terminal, is as good as Ctrl-C, so that no server is left behind."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
+    for name in ("no_proxy", "NO_PROXY"):  # the runner and the model server are on this machine
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
     code = run(sys.argv[1:])
     gc.freeze()  # to take all that was imported apart again would take a second
     sys.exit(code)

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 EPILOG = "Example: modelyard demo --state ./state --keep"
 REAL, SHUFFLED = "real data", "shuffled labels"
 SHOWN_METRICS = ("roc_auc", "accuracy", "precision", "recall", "f1", "log_loss", "calibration_error")
-SHOWN_COLUMNS = ("pirat", "lvrat", "chist", "phist", "insurance")
+SHOWN_COLUMNS = {
+    "pirat": "debt/income",
+    "lvrat": "loan/value",
+    "chist": "slow payments",
+    "phist": "bad record",
+    "insurance": "insurance denied",
+}
 
 
 @dataclass
@@ -130,7 +136,7 @@ def _ask(stage: Stage) -> None:
         for answer in answers
     ]
     stage.story.answers = answers
-    stage.screen.show(table([*SHOWN_COLUMNS, "chance of denial", "denied?", "truth"], rows))
+    stage.screen.show(table([*SHOWN_COLUMNS.values(), "P(denied)", "denied?", "truth"], rows))
 
 
 def _refuse(stage: Stage) -> None:

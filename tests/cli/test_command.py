@@ -47,6 +47,12 @@ def test_the_shell_completes_pipeline_names():
     assert (said.code, said.out) == (0, "training\n")
 
 
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(kept):
+    proxy = "http://127.0.0.1:1"
+    said = modelyard("doctor", "--state", kept.state, http_proxy=proxy, HTTP_PROXY=proxy, no_proxy="example.com")
+    assert said.code == 0, said.out
+
+
 def test_a_terminal_gets_colour():
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as screen:

@@ -19,7 +19,7 @@ def test_a_problem_is_told_with_what_to_do_and_exit_code_1(tmp_path, typed):
     (tmp_path / "file").touch()
     said = typed("doctor", "--state", tmp_path / "file" / "x")
     assert said.code == 1
-    assert f"problem    state folder    {tmp_path / 'file'}: Not a directory; choose another with --state" in said.out
+    assert f"problem  state folder  {tmp_path / 'file'}: Not a directory; choose another with --state" in said.out
 
 
 def test_an_old_python_and_a_strange_platform_are_problems():
