@@ -23,7 +23,7 @@ from kfp_server_api import ApiException
 import pipelines
 from components.spelling import did_you_mean
 from modelyard.errors import FailedError, RefusedError, StoppedError
-from modelyard.local import undisturbed
+from modelyard.local import deferred, undisturbed
 from modelyard.runner import ir
 from modelyard.runner.state import Running, State
 from modelyard.runner.steps import log_file
@@ -216,38 +216,44 @@ class Client:
             warnings.simplefilter("ignore", FutureWarning)
             self._kfp = kfp.Client(host=url)
 
-    def submit(self, file: Path, parameters: Mapping[str, Any], name: str | None = None) -> str:
-        """Start a run; its id.
+    def execute(
+        self,
+        file: Path,
+        parameters: Mapping[str, Any],
+        seen: Callable[[Run], None],
+        name: str | None = None,
+    ) -> Run:
+        """Start a run and watch it to its end; each look at it goes to `seen`.
 
         Raises:
             RefusedError: the runner's own sentence.
-        """
-        with redirect_stdout(io.StringIO()), self._sentences():
-            run = self._kfp.create_run_from_pipeline_package(str(file), arguments=dict(parameters), run_name=name)
-        return str(run.run_id)
-
-    def run(self, run_id: str) -> Run:
-        """A run as it is now."""
-        with self._sentences():
-            return _read(self._kfp.get_run(run_id))
-
-    def follow(self, run_id: str, seen: Callable[[Run], None]) -> Run:
-        """Watch a run to its end; each look at it goes to `seen`.
-
-        Raises:
             StoppedError: after Ctrl-C, once the run is CANCELED.
         """
+        run_id = None
         try:
-            while not (run := self.run(run_id)).ended:
+            with deferred():
+                run_id = self._submit(file, parameters, name)
+            while not (run := self._look(run_id)).ended:
                 seen(run)
                 time.sleep(SECONDS_BETWEEN_LOOKS)
         except KeyboardInterrupt:
+            if run_id is None:
+                raise
             with undisturbed():
                 run = self._cancel(run_id)
                 seen(run)
             raise StoppedError(f"stopped: run {run_id} is {run.state}") from None
         seen(run)
         return run
+
+    def _submit(self, file: Path, parameters: Mapping[str, Any], name: str | None) -> str:
+        with redirect_stdout(io.StringIO()), self._sentences():
+            run = self._kfp.create_run_from_pipeline_package(str(file), arguments=dict(parameters), run_name=name)
+        return str(run.run_id)
+
+    def _look(self, run_id: str) -> Run:
+        with self._sentences():
+            return _read(self._kfp.get_run(run_id))
 
     def artifact(self, step: Step, output: str) -> dict[str, Any]:
         """What a step made: `name`, `type`, `uri` and `metadata`."""
@@ -259,7 +265,7 @@ class Client:
         with self._sentences():
             self._kfp.terminate_run(run_id)
         deadline = time.monotonic() + SECONDS_TO_CANCEL
-        while not (run := self.run(run_id)).ended and time.monotonic() < deadline:
+        while not (run := self._look(run_id)).ended and time.monotonic() < deadline:
             time.sleep(SECONDS_BETWEEN_LOOKS)
         return run
 

@@ -171,9 +171,8 @@ def _run(stage: Stage, name: str, data: Path) -> "Run":
     from modelyard import submit  # noqa: PLC0415
 
     parameters = submit.complete(submit.read_package(stage.package), work.arguments(data), stage.running)
-    run_id = stage.client.submit(stage.package, parameters, f"demo: {name}")
     with stage.screen.steps() as seen:
-        run = stage.client.follow(run_id, seen)
+        run = stage.client.execute(stage.package, parameters, seen, f"demo: {name}")
     stage.story.runs[name] = run
     if any(step.name == "Judge model" and step.state == "SUCCEEDED" for step in run.steps):
         stage.story.metrics[name] = work.metrics(stage.client, run)

@@ -74,10 +74,8 @@ def run(
         submit.need_all(package, given)
         with on_runner(folder, screen.waiting) as running:
             client = submit.Client(running.url)
-            run_id = client.submit(file, submit.complete(package, given, running))
-            screen.note(f"run {run_id} of {package.name}")
             with screen.steps() as seen:
-                ended = client.follow(run_id, seen)
+                ended = client.execute(file, submit.complete(package, given, running), seen)
     screen.show(f"run {ended.id} {ended.state} in {ended.seconds:.1f} s")
     screen.finish(described(ended, folder))
     if not ended.succeeded:

@@ -11,6 +11,7 @@ from kfp import compiler, dsl
 
 from components import IMAGE
 from modelyard.demo import arguments, data_file
+from modelyard.local import deferred, undisturbed
 from modelyard.runner.state import State
 from modelyard.submit import commit
 from tests.cli.terminal import begin, lives, modelyard
@@ -195,3 +196,19 @@ def test_the_commit_of_a_folder_tells_when_its_files_were_changed(tmp_path):
     assert len(clean) == 40
     (tmp_path / "file").write_text("2")
     assert commit.__wrapped__(tmp_path) == f"{clean}-dirty"
+
+
+def test_ctrl_c_waits_for_what_must_not_be_cut_short():
+    done = []
+
+    def work():
+        with deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["all of it"]
+    with undisturbed():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
