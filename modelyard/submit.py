@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,8 @@ PROJECT = Path(pipelines.__file__).parents[1]
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 SECONDS_TO_CANCEL = 20.0
 SECONDS_BETWEEN_LOOKS = 0.08
+FILLED_IN = frozenset({"tracking_uri", "serving_url", "commit"})
+"""Parameters that `complete` gives a value where the caller gives none."""
 IN_JSON = {"a list": "a list in JSON", "a mapping": "a mapping in JSON"}
 
 
@@ -174,9 +175,6 @@ def complete(package: ir.Package, given: Mapping[str, Any], running: Running) ->
     return filled | dict(given)
 
 
-FILLED_IN = frozenset({"tracking_uri", "serving_url", "commit"})
-
-
 def need_all(package: ir.Package, given: Mapping[str, Any]) -> None:
     """See that nothing is missing.
 
@@ -195,7 +193,6 @@ def need_all(package: ir.Package, given: Mapping[str, Any]) -> None:
     raise RefusedError("\n".join([f"pipeline {package.name!r} needs a value (-p NAME=VALUE) for:", *lines]))
 
 
-@cache
 def commit(folder: Path) -> str:
     """The commit that a folder is at, `-dirty` if files of it were changed since; "" outside git."""
     if not (folder / ".git").exists():

@@ -192,10 +192,10 @@ def test_the_commit_of_a_folder_tells_when_its_files_were_changed(tmp_path):
     git = f"git -C {tmp_path} -c user.name=a -c user.email=a@example.com"
     (tmp_path / "file").write_text("1")
     assert os.system(f"{git} init -q && {git} add file && {git} commit -qm one") == 0
-    clean = commit.__wrapped__(tmp_path)
+    clean = commit(tmp_path)
     assert len(clean) == 40
     (tmp_path / "file").write_text("2")
-    assert commit.__wrapped__(tmp_path) == f"{clean}-dirty"
+    assert commit(tmp_path) == f"{clean}-dirty"
 
 
 def test_ctrl_c_waits_for_what_must_not_be_cut_short():
