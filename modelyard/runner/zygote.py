@@ -24,8 +24,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+THREADS = "OPENBLAS_NUM_THREADS"
+"""One in each step unless its author sets more: steps run side by side, and idle BLAS threads spin for a while."""
+
 ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",
+    THREADS: "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "_KFP_RUNTIME": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -129,7 +132,6 @@ def child(address: str, controller: Any) -> NoReturn:
     """A child's whole life: wait for a job, run it, answer."""
     os.setpgid(0, 0)
     end_with_parent()
-    controller.limit(limits=os.cpu_count(), user_api="blas")
     sys.modules["numpy"].random.seed()  # or every step would draw the same numbers
     with socket.socket(socket.AF_UNIX) as link, link.makefile("rwb") as messages:
         try:
@@ -141,14 +143,14 @@ def child(address: str, controller: Any) -> NoReturn:
                 os._exit(0)
         except OSError:  # the runner has ended meanwhile
             os._exit(0)
-        status = run(json.loads(line))
+        status = run(json.loads(line), controller)
         with contextlib.suppress(OSError):
             messages.write(b"%d\n" % status)
             messages.flush()
         os._exit(status)
 
 
-def run(job: dict[str, Any]) -> int:
+def run(job: dict[str, Any], controller: Any) -> int:
     """A child's whole life: execute the job with its output in the log; the exit status."""
     folder = Path(job["folder"])
     try:
@@ -159,6 +161,8 @@ def run(job: dict[str, Any]) -> int:
         os.environ.update(job["environment"])
         if "command" in job:
             os.execvpe(job["command"][0], job["command"], os.environ)  # noqa: S606 (the package's own command)
+        if threads := job["environment"].get(THREADS):  # it was read when BLAS was loaded, so it has to be told again
+            controller.limit(limits=int(threads), user_api="blas")
         python(job, folder)
     except SystemExit as end:
         return leave(end.code if isinstance(end.code, int) else int(end.code is not None))
