@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import json
-import os
 import shutil
-import signal
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
@@ -13,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LARGEST_MESSAGE = 1 << 26
-"""Bytes of one job: the source of a component and its inputs."""
+from modelyard.runner.zygote import kill_group
 
 
 class WorkerLostError(RuntimeError):
@@ -56,7 +53,7 @@ class Workers:
 
     async def start(self) -> None:
         """Start the zygote; its children answer once it has imported the usual packages."""
-        self._server = await asyncio.start_unix_server(self._greet, self._address, limit=LARGEST_MESSAGE)
+        self._server = await asyncio.start_unix_server(self._greet, self._address)
         await self._start_zygote()
 
     async def ready(self) -> None:
@@ -79,10 +76,10 @@ class Workers:
             try:
                 child.writer.write(json.dumps(job).encode() + b"\n")
                 answer = await child.reader.readline()
-                return int(answer) if answer else await exited
+                return int(answer) if answer else await asyncio.shield(exited)
             except asyncio.CancelledError:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
+                kill_group(child.pid)
+                await asyncio.wait([exited])
                 raise
             finally:
                 await _hang_up(child.writer)
@@ -99,10 +96,14 @@ class Workers:
         if self._reading is not None:
             await self._reading
         await asyncio.gather(*self._greetings)
+        await self._dismiss()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _dismiss(self) -> None:
+        """Let the children go that still wait for a job."""
         while not self._spare.empty():
             if child := self._spare.get_nowait():
                 await _hang_up(child.writer)
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _next_child(self) -> Child:
         while True:
@@ -112,12 +113,12 @@ class Workers:
                 raise WorkerLostError("the process that starts steps can't start; see the runner's log")
             if not child.reader.at_eof():
                 return child
-            await _hang_up(child.writer)  # that one died while it waited
             self._fork_one()
+            await _hang_up(child.writer)  # that one died while it waited
 
     async def _start_zygote(self) -> None:
         self._zygote = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "modelyard.runner.zygote", self._address, stdin=PIPE, stdout=PIPE
+            sys.executable, "-uP", "-m", "modelyard.runner.zygote", self._address, stdin=PIPE, stdout=PIPE
         )
         for _ in range(self.limit + 1):
             self._fork_one()
@@ -150,11 +151,13 @@ class Workers:
             exited = self._exits.get(message["pid"])
             if exited is not None and not exited.done():
                 exited.set_result(message["status"])
-        for exited in self._exits.values():
+        for pid, exited in self._exits.items():
+            kill_group(pid)
             if not exited.done():
                 exited.set_exception(WorkerLostError("the process that starts steps ended; is memory short?"))
         if self._served and not self._stopping:
             self._served = False
+            await self._dismiss()
             await self._start_zygote()
         else:
             self._spare.put_nowait(None)

@@ -40,6 +40,9 @@ USUAL = (
     "numpy",
     "pandas",
     "pyarrow.parquet",
+    "pyarrow.pandas_compat",
+    "pandas.core.arrays.arrow.extension_types",
+    "narwhals._pandas_like.namespace",
     "sklearn.compose",
     "sklearn.ensemble",
     "sklearn.linear_model",
@@ -49,19 +52,23 @@ USUAL = (
     "sklearn.preprocessing",
     "skl2onnx",
     "pandera.pandas",
+    "pandera.strategies.pandas_strategies",
     "fairlearn.metrics",
-    "fsspec",
+    "fsspec.implementations.local",
     "httpx",
     "kfp.dsl.executor",
     "mlflow.tracking",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "mlflow.store.model_registry.sqlalchemy_workspace_store",
     "mlflow.store.artifact.local_artifact_repo",
     "alembic.command",
     "sqlalchemy.dialects.sqlite",
     "threadpoolctl",
 )
-"""Imported once, shared by every step. Never the project's own code, which changes between runs."""
+"""Imported once, shared by every step, where they are installed; the inner ones are those that a first use imports.
+
+Never the project's own code, which changes between runs.
+"""
 
 ERROR_FILE = "error"
 """In a step's folder: the last line of what went wrong."""
@@ -72,7 +79,8 @@ PR_SET_PDEATHSIG = 1
 def main(address: str) -> None:
     """Fork on request until standard input closes, then end what still runs."""
     for name in USUAL:
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     controller = importlib.import_module("threadpoolctl").ThreadpoolController()
     gc.collect()
     gc.freeze()  # or a child's first collection would write to, and so copy, every page
@@ -89,6 +97,7 @@ def main(address: str) -> None:
             os.read(wakeup_read, 4096)
             for pid, status in ended_children():
                 children.discard(pid)
+                kill_group(pid)  # what a step leaves behind ends with it, as in a container
                 tell({"pid": pid, "status": os.waitstatus_to_exitcode(status)})
         if 0 in ready:
             asked = os.read(0, 4096)
@@ -96,8 +105,13 @@ def main(address: str) -> None:
                 break
             children.update(fork(address, controller) for _ in asked)
     for pid in children:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        kill_group(pid)
+
+
+def kill_group(pid: int) -> None:
+    """Kill a child and whatever it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: PermissionError of a dead one
+        os.killpg(pid, signal.SIGKILL)
 
 
 def fork(address: str, controller: Any) -> int:
@@ -132,6 +146,7 @@ def child(address: str, controller: Any) -> NoReturn:
     """A child's whole life: wait for a job, run it, answer."""
     os.setpgid(0, 0)
     end_with_parent()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # or a step that reads its input would eat requests for forks
     sys.modules["numpy"].random.seed()  # or every step would draw the same numbers
     with socket.socket(socket.AF_UNIX) as link, link.makefile("rwb") as messages:
         try:
@@ -160,6 +175,7 @@ def run(job: dict[str, Any], controller: Any) -> int:
         os.chdir(folder)
         os.environ.update(job["environment"])
         if "command" in job:
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, a command expects it
             os.execvpe(job["command"][0], job["command"], os.environ)  # noqa: S606 (the package's own command)
         if threads := job["environment"].get(THREADS):  # it was read when BLAS was loaded, so it has to be told again
             controller.limit(limits=int(threads), user_api="blas")
@@ -171,7 +187,7 @@ def run(job: dict[str, Any], controller: Any) -> int:
         sentence = str(error).strip()
         if not isinstance(error, ValueError) or not sentence:
             sentence = f"{type(error).__name__}: {sentence}"
-        (folder / ERROR_FILE).write_text(sentence, encoding="utf-8")
+        (folder / ERROR_FILE).write_text(sentence, encoding="utf-8", errors="backslashreplace")
         return leave(1)
     return leave(0)
 
@@ -204,5 +220,6 @@ def end_with_parent() -> None:
 
 if __name__ == "__main__":
     os.environ.update(ENVIRONMENT)
-    end_with_parent()
+    # the image's own programs come first, `python` above all
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     main(sys.argv[1])

@@ -42,17 +42,21 @@ def alive(pid: int) -> bool:
         return stat.read().rpartition(")")[2].split()[0] != "Z"
 
 
-async def appears(path) -> None:
+async def comes_true(fact) -> None:
     async with asyncio.timeout(SECONDS):
-        while not path.exists():
+        while not fact():
             await asyncio.sleep(0.005)
+
+
+def ends(pid: int) -> None:
+    asyncio.run(comes_true(lambda: not alive(pid)))
 
 
 @pytest.fixture
 def begun(runner, tmp_path):
     """A run whose one step waits for ever: its id, and the processes of the step."""
     run_id = runner.submit(waiting, mine=str(tmp_path / "pids"))
-    asyncio.run(appears(tmp_path / "pids"))
+    asyncio.run(comes_true((tmp_path / "pids").exists))
     return run_id, [int(pid) for pid in (tmp_path / "pids").read_text().split()]
 
 
@@ -80,7 +84,7 @@ def test_a_step_killed_from_outside_fails_by_the_signals_number(runner, begun):
     run = runner.finished(run_id)
     assert run.state == "FAILED"
     assert run.error.message.startswith("wait: ended by signal 9; its output is in ")
-    os.kill(pids[1], signal.SIGKILL)
+    ends(pids[1])
 
 
 def test_a_deleted_run_is_ended_first_and_then_gone(runner, begun):
@@ -95,14 +99,77 @@ def test_when_the_parent_of_the_steps_dies_its_run_fails_and_the_next_one_works(
     os.kill(runner.runs.workers.zygote_pid, signal.SIGKILL)
     run = runner.finished(run_id)
     assert run.error.message == "wait: the process that starts steps ended; is memory short?"
-    assert not alive(pids[0])
-    os.kill(pids[1], signal.SIGKILL)
+    for pid in pids:
+        ends(pid)
 
     @dsl.pipeline
     def next_one():
         add(number=1)
 
     assert runner.run(next_one).state == "SUCCEEDED"
+
+
+def test_a_process_that_a_step_leaves_behind_ends_with_it(runner):
+    @step
+    def leave() -> int:
+        import subprocess
+
+        return subprocess.Popen(["sleep", "1000"]).pid
+
+    @dsl.pipeline
+    def leaving():
+        leave()
+
+    ends(runner.result(runner.run(leaving), "leave"))
+
+
+def test_a_killed_step_is_not_waited_for_by_way_of_a_process_that_it_forked(runner):
+    @step
+    def fork() -> None:
+        import os
+        import signal
+
+        if os.fork() == 0:
+            signal.pause()  # it holds all that the step had open
+        print("forked")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @dsl.pipeline
+    def forking():
+        fork()
+
+    run = runner.run(forking)
+    assert run.error.message.startswith("fork: ended by signal 9; its output is in ")
+    assert "forked" in runner.log(run, "fork"), "what a step has printed is not lost with it"
+
+
+def test_a_step_has_no_input_to_read(runner):
+    @step
+    def ask() -> str:
+        import sys
+
+        return sys.stdin.read()
+
+    @dsl.pipeline
+    def asking():
+        ask()
+
+    assert runner.result(runner.run(asking), "ask") == ""
+
+
+def test_a_parent_that_takes_anothers_place_keeps_no_more_children_ready(runner):
+    workers = runner.runs.workers
+    before = workers.zygote_pid
+    os.kill(before, signal.SIGKILL)
+    asyncio.run(comes_true(lambda: workers.zygote_pid != before))
+
+    @dsl.pipeline
+    def next_one():
+        add(number=1)
+
+    assert runner.run(next_one).state == "SUCCEEDED"
+    with open(f"/proc/{workers.zygote_pid}/task/{workers.zygote_pid}/children") as children:
+        assert len(children.read().split()) <= workers.limit + 2, "one more than the limit, and one that ends"
 
 
 @step
@@ -126,6 +193,11 @@ def broken() -> None:
 
 
 @step
+def unspeakable() -> None:
+    raise ValueError("no file \udcff")
+
+
+@step
 def leaves() -> None:
     import sys
 
@@ -138,6 +210,7 @@ def leaves() -> None:
         (not_a_number, "not-a-number: an output holds NaN, which JSON and so Kubeflow can't carry"),
         (silent, "silent: output 'said' was not written"),
         (broken, "broken: RuntimeError: the disk said no"),
+        (unspeakable, "unspeakable: no file \\udcff"),
         (leaves, "leaves: ended with exit status 1; its output is in "),
     ],
 )

@@ -1,5 +1,6 @@
 """What each construct of the IR means when it runs."""
 
+import sys
 from typing import Optional
 
 from kfp import dsl
@@ -231,6 +232,23 @@ def test_a_command_of_the_projects_image_runs_with_its_placeholders_filled(runne
 
     run = runner.run(shouting)
     assert runner.result(run, "shout", "said") == "it's $HOME! alone"
+
+
+def test_a_command_finds_the_images_own_python_and_pipes_as_commands_do(runner):
+    from components import IMAGE
+
+    @dsl.container_component
+    def pipe(prefix: dsl.OutputPath(str)):  # type: ignore[valid-type]
+        script = 'yes | head -n 1; python -c "import sys; print(sys.prefix, end=str())" > "$0"'
+        return dsl.ContainerSpec(image=IMAGE, command=["sh", "-c", script, prefix])
+
+    @dsl.pipeline
+    def piping():
+        pipe()
+
+    run = runner.run(piping)
+    assert runner.result(run, "pipe", "prefix") == sys.prefix
+    assert runner.log(run, "pipe") == "y\n"
 
 
 def test_metrics_are_kept_with_the_run(runner):
