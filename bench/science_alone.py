@@ -17,7 +17,7 @@ from modelyard.runner.zygote import ENVIRONMENT, USUAL
 
 
 def main() -> None:
-    """Import everything, then run the nine components once."""
+    """Import everything that the zygote does and what it must not, then run the nine components once."""
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name != "_KFP_RUNTIME"})
     for name in (*USUAL, "onnxruntime", "components.services.registry", "components.services.model_server"):
         importlib.import_module(name)
