@@ -40,6 +40,6 @@ def select(expression: str, value: Value) -> Value:
 def _evaluate(expression: str, variables: dict[str, object]) -> Value:
     try:
         outcome: Value = cel.evaluate(expression, variables)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise ConditionError(f"{expression!r} can't be decided: {error}") from error
     return outcome

@@ -60,11 +60,10 @@ class Runs:
             outcome = await self._schedule(run, package).run(run.parameters)
         except asyncio.CancelledError:
             outcome = Outcome(RuntimeState.CANCELED, error="terminated")
-        except BaseExceptionGroup as group:
-            error = group
-            while isinstance(error.exceptions[0], BaseExceptionGroup):
-                error = error.exceptions[0]
-            cause = error.exceptions[0]
+        except Exception as error:
+            cause = error
+            while isinstance(cause, ExceptionGroup):
+                cause = cause.exceptions[0]
             outcome = Outcome(RuntimeState.FAILED, error=f"the runner failed: {type(cause).__name__}: {cause}")
             self._mark(run.id, outcome.state, outcome.error)
             raise

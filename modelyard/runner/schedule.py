@@ -158,14 +158,14 @@ class Schedule:
             elif definition.HasField("default_value"):
                 parameters[name] = ir.default(definition)
             elif not definition.is_optional and name != looped:
-                raise PackageError(f"{what} {name!r} has no value: the task that makes it didn't succeed")
+                raise PackageError(f"{what} {name!r} has no value: {_absence(task.inputs.parameters.get(name))}")
         artifacts: dict[str, Artifact | list[Artifact]] = {}
         for name, source in task.inputs.artifacts.items():
             artifact = _artifact(source, dag_inputs, upstream)
             if artifact is not None:
                 artifacts[name] = artifact
             elif not component.input_definitions.artifacts[name].is_optional and name != looped:
-                raise PackageError(f"{what} artifact {name!r} is missing: the task that makes it didn't succeed")
+                raise PackageError(f"{what} artifact {name!r} is missing: {_absence(source)}")
         return Values(parameters, artifacts)
 
     def _sources(
@@ -178,7 +178,7 @@ class Schedule:
             if source.WhichOneof("kind") == "runtime_value":
                 constants[name] = ir.plain(source.runtime_value.constant)
                 continue
-            value = _parameter(source, dag_inputs, upstream)
+            value = _parameter(source, dag_inputs, upstream, self.names)
             if value is not None:
                 selector = source.parameter_expression_selector
                 parameters[name] = select(selector, value) if selector else value
@@ -186,7 +186,7 @@ class Schedule:
         return parameters | {name: fill_constant(value, parameters, names) for name, value in constants.items()}
 
 
-def _parameter(source: Any, dag_inputs: Values, upstream: Mapping[str, Outcome]) -> Value:
+def _parameter(source: Any, dag_inputs: Values, upstream: Mapping[str, Outcome], names: Names) -> Value:
     """A parameter's value, None where there is none."""
     match source.WhichOneof("kind"):
         case "component_input_parameter":
@@ -195,15 +195,21 @@ def _parameter(source: Any, dag_inputs: Values, upstream: Mapping[str, Outcome])
             output = source.task_output_parameter
             return upstream[output.producer_task].outputs.parameters.get(output.output_parameter_key)
         case "task_final_status":
-            return _final_status(source.task_final_status.producer_task, upstream)
+            return _final_status(source.task_final_status.producer_task, upstream, names)
         case other:
             raise PackageError(f"input of kind {other!r}; this runner does constants, inputs and task outputs")
 
 
-def _final_status(producer: str, upstream: Mapping[str, Outcome]) -> Value:
+def _absence(source: Any) -> str:
+    """Why an input has no value."""
+    made = source is not None and source.WhichOneof("kind") in ("task_output_parameter", "task_output_artifact")
+    return "the task that makes it didn't succeed" if made else "none was given"
+
+
+def _final_status(producer: str, upstream: Mapping[str, Outcome], names: Names) -> Value:
     outcome = upstream[producer]
     status: dict[str, Value] = {"state": outcome.state.value, "pipelineTaskName": producer}
-    status["pipelineJobResourceName"] = producer
+    status["pipelineJobResourceName"] = names.pipeline_job_resource_name
     status["error"] = {"code": 9, "message": outcome.error} if outcome.error else {}
     return status
 

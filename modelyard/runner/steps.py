@@ -14,7 +14,7 @@ from modelyard.runner import ir
 from modelyard.runner.ir import Package, PackageError, Value
 from modelyard.runner.outcome import Artifact, Outcome, RuntimeState, Values
 from modelyard.runner.packages import PROGRAM, Environments, missing, python_program
-from modelyard.runner.placeholders import Names, fill_command
+from modelyard.runner.placeholders import Names, fill_command, fill_constant
 from modelyard.runner.schedule import Place
 from modelyard.runner.workers import WorkerLostError, Workers
 from modelyard.runner.zygote import ERROR_FILE
@@ -53,7 +53,7 @@ class LocalSteps:
         if not isinstance(uri, str) or not uri:
             uri = str(inputs.parameters.get("uri", ""))
         ((name, output),) = component.output_definitions.artifacts.items()
-        metadata = ir.plain(importer.metadata)
+        metadata = fill_constant(ir.plain(importer.metadata), inputs.parameters, self.names)
         artifact = Artifact(str(uuid.uuid4()), name, output.artifact_type.schema_title, uri, metadata)
         return Outcome(RuntimeState.SUCCEEDED, Values(artifacts={name: artifact}))
 
@@ -157,7 +157,7 @@ def _made(component: Any, made: Mapping[str, Artifact], executor_input: Mapping[
         PackageError: an output parameter is missing or of the wrong type, or a number is not finite.
     """
     output_file = Path(executor_input["outputs"]["outputFile"])
-    reported = _strict_json(output_file.read_text(encoding="utf-8")) if output_file.exists() else {}
+    reported = _strict_json(_read(output_file, "an output")) if output_file.exists() else {}
     parameters: dict[str, Value] = {}
     for name, definition in component.output_definitions.parameters.items():
         what = f"output {name!r}"
@@ -167,7 +167,7 @@ def _made(component: Any, made: Mapping[str, Artifact], executor_input: Mapping[
             file = Path(executor_input["outputs"]["parameters"][name]["outputFile"])
             if not file.exists():
                 raise PackageError(f"{what} was not written")
-            value = _parse(file.read_text(encoding="utf-8"), definition.parameter_type, what)
+            value = _parse(_read(file, what), definition.parameter_type, what)
         parameters[name] = ir.typed(value, definition.parameter_type, what)
     artifacts: dict[str, Artifact | list[Artifact]] = {}
     for name, artifact in made.items():
@@ -180,6 +180,13 @@ def _made(component: Any, made: Mapping[str, Artifact], executor_input: Mapping[
             metadata=told.get("metadata") or artifact.metadata,
         )
     return Values(parameters, artifacts)
+
+
+def _read(file: Path, what: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PackageError(f"{what} is no text in UTF-8: {error}") from error
 
 
 def _parse(text: str, parameter_type: int, what: str) -> Any:

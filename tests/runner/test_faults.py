@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+from typing import Optional
 
 import pytest
 from google.protobuf import json_format
 from kfp import dsl
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
+from components import IMAGE
 from components.step import step
 from modelyard.runner import ir
 from modelyard.runner.store import Experiment, Run, Store, Task
@@ -223,6 +225,44 @@ def test_a_step_that_fails_says_why_in_one_sentence(runner, component, sentence)
     assert run.state == "FAILED"
     assert run.error.message.startswith(sentence)
     assert "Traceback" not in run.error.message
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"), [("printf '\\377' >", "no text in UTF-8"), ("mkdir", "Is a directory")]
+)
+def test_an_output_that_can_not_be_read_fails_its_step_and_not_the_runner(runner, command, sentence):
+    @dsl.container_component
+    def spoil(said: dsl.OutputPath(str)):  # type: ignore[valid-type]
+        return dsl.ContainerSpec(image=IMAGE, command=["sh", "-c", f'{command} "$0"', said])
+
+    @dsl.pipeline
+    def spoiling():
+        spoil()
+        add(number=1)
+
+    run = runner.run(spoiling)
+    assert run.error.message.startswith("spoil: output 'said' is no text in UTF-8")
+    assert sentence in run.error.message
+    assert states(run)["add"] == "SUCCEEDED"
+
+
+def test_a_condition_on_a_number_too_large_fails_its_task_and_not_the_runner(runner):
+    @dsl.pipeline
+    def comparing(number: int):
+        with dsl.If(number == 1):
+            add(number=number)
+
+    run = runner.run(comparing, number=2**70)
+    assert states(run) == {"condition-1": "FAILED"}
+    assert "can't be decided: " in run.error.message
+
+
+def test_an_input_that_nobody_gave_is_not_blamed_on_another_task(runner):
+    @dsl.pipeline
+    def lacking(number: Optional[int] = None):  # noqa: UP045
+        add(number=number)
+
+    assert runner.run(lacking).error.message == "task 'add': input 'number' has no value: none was given"
 
 
 def test_the_whole_traceback_is_in_the_log(runner):

@@ -135,7 +135,7 @@ def test_a_placeholder_in_a_constant_is_filled_once_and_a_value_is_never_read_ag
 def test_an_exit_task_runs_after_a_failure_and_is_told_of_it(runner):
     @step
     def tidy(status: dsl.PipelineTaskFinalStatus) -> str:
-        return f"{status.state}: {status.error_message}"
+        return f"{status.pipeline_job_resource_name}: {status.state}: {status.error_message}"
 
     @dsl.pipeline
     def tidied():
@@ -144,7 +144,7 @@ def test_an_exit_task_runs_after_a_failure_and_is_told_of_it(runner):
 
     run = runner.run(tidied)
     assert run.state == "FAILED"
-    assert runner.result(run, "tidy") == "FAILED: fail: no luck"
+    assert runner.result(run, "tidy") == f"{run.display_name}: FAILED: fail: no luck"
 
 
 def test_what_hangs_on_a_failed_step_is_skipped_and_what_does_not_still_runs(runner):
@@ -208,11 +208,11 @@ def test_an_importer_names_what_lies_elsewhere(runner, tmp_path):
     (tmp_path / "there").write_text("found")
 
     @dsl.pipeline
-    def importing(uri: str):
-        found = dsl.importer(artifact_uri=uri, artifact_class=dsl.Dataset, metadata={"letters": 5})
+    def importing(uri: str, letters: str):
+        found = dsl.importer(artifact_uri=uri, artifact_class=dsl.Dataset, metadata={"letters": letters})
         read(file=found.output)
 
-    assert runner.result(runner.run(importing, uri=str(tmp_path / "there")), "read") == "found of 5"
+    assert runner.result(runner.run(importing, uri=str(tmp_path / "there"), letters="5"), "read") == "found of 5"
 
 
 def test_a_command_of_the_projects_image_runs_with_its_placeholders_filled(runner):
