@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -87,7 +86,7 @@ def make_app(runs: Runs, hosts: list[str]) -> FastAPI:
     """The API; it answers only requests that name one of `hosts` and that no foreign web page makes."""
     app = FastAPI(title="Modelyard local runner", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
-    app.middleware("http")(_refuse_foreign_pages(hosts))
+    app.middleware("http")(_refuse_foreign_pages)
     _answer_errors(app)
     app.include_router(router)
     app.state.runs = runs
@@ -108,18 +107,12 @@ async def healthz() -> dict[str, Any]:
     return {"multi_user": False, "pipeline_store": "database"}
 
 
-def _refuse_foreign_pages(
-    hosts: list[str],
-) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
+async def _refuse_foreign_pages(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     """A page in a browser on this machine can reach loopback; only our own may have steps executed."""
-
-    async def check(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).hostname not in hosts:
-            return _error(403, PERMISSION_DENIED, f"requests from {origin} are refused")
-        return await call_next(request)
-
-    return check
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+        return _error(403, PERMISSION_DENIED, f"requests from {origin} are refused")
+    return await call_next(request)
 
 
 def _error(status: int, code: int, message: str) -> JSONResponse:

@@ -1,6 +1,7 @@
 """Reading a compiled package: the IR by its own protobuf schema, refused where this runner can't do what it asks."""
 
 import graphlib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -136,9 +137,13 @@ def arguments(package: Package, given: Mapping[str, Any]) -> dict[str, Value]:
         PackageError: an unknown name, a wrong type, or one without default that wasn't given.
     """
     declared = package.spec.root.input_definitions.parameters
-    for name in given:
+    for name, value in given.items():
         if name not in declared:
             raise PackageError(f"pipeline {package.name!r} has no parameter {name!r}: {did_you_mean(name, declared)}")
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise PackageError(f"parameter {name!r} is {shown(value)}; JSON has no such number") from None
     values: dict[str, Value] = {}
     for name, definition in declared.items():
         if given.get(name) is not None:

@@ -1,6 +1,7 @@
 """What the runner remembers: experiments, pipelines, runs, tasks and artifacts, in SQLite or any database by URL."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -245,14 +246,25 @@ def page(
         raise QueryError(f"sort_by {asked.sort_by!r} is not understood; a field of {sorted(names)} and asc or desc is")
     column = getattr(kind, names[field])
     ordered = query.order_by(column.desc() if direction == "desc" else column.asc(), kind.id)
-    try:
-        start = int(asked.page_token or 0)
-    except ValueError:
-        raise QueryError(f"page_token {asked.page_token!r} is not one of this server's") from None
+    if not re.fullmatch(r"\d{0,9}", asked.page_token, re.ASCII):
+        raise QueryError(f"page_token {asked.page_token!r} is not one of this server's")
+    start = int(asked.page_token or 0)
     rows = list(session.scalars(ordered.offset(start).limit(asked.page_size or 20)))
     following = start + len(rows)
     return rows, total, str(following) if following < total else ""
 
+
+NUMBERS = {
+    1: "EQUALS",
+    2: "NOT_EQUALS",
+    3: "GREATER_THAN",
+    5: "GREATER_THAN_EQUALS",
+    6: "LESS_THAN",
+    7: "LESS_THAN_EQUALS",
+    8: "IN",
+    9: "IS_SUBSTRING",
+}
+"""The operations by their numbers in KFP's filter.proto."""
 
 OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "EQUALS": lambda column, value: column == value,
@@ -281,11 +293,9 @@ def _predicates(text: str) -> list[dict[str, Any]]:
 
 
 def _clause(kind: type[Row], names: Mapping[str, str], predicate: dict[str, Any]) -> Any:
-    operation = (
-        list(OPERATIONS)[predicate["operation"] - 1]
-        if isinstance(predicate.get("operation"), int)
-        else str(predicate.get("operation"))
-    )
+    operation = predicate.get("operation")
+    if isinstance(operation, int):
+        operation = NUMBERS.get(operation, str(operation))
     key = str(predicate.get("key"))
     values = [value for name, value in predicate.items() if name not in ("operation", "key")]
     if operation not in OPERATIONS or key not in names or len(values) != 1:
@@ -295,12 +305,22 @@ def _clause(kind: type[Row], names: Mapping[str, str], predicate: dict[str, Any]
         )
     value = values[0]["values"] if isinstance(values[0], dict) and "values" in values[0] else values[0]
     column = getattr(kind, names[key])
-    if names[key].endswith("_at") and isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise QueryError(f"filter: {value!r} is no timestamp") from None
+    if names[key].endswith("_at"):
+        value = _moments(value)
+    for one in value if isinstance(value, list) else [value]:
+        if not isinstance(one, str | datetime) or isinstance(value, list) != (operation == "IN"):
+            raise QueryError(f"filter: {value!r} is not what operation {operation!r} compares {key!r} with")
     return OPERATIONS[operation](column, value)
+
+
+def _moments(value: Any) -> Any:
+    """The timestamps in a filter's value, in UTC as they are stored."""
+    if isinstance(value, list):
+        return [_moments(one) for one in value]
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (TypeError, ValueError):
+        raise QueryError(f"filter: {value!r} is no timestamp") from None
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

@@ -1,9 +1,11 @@
 """KFP's own client against the runner, and what the API refuses."""
 
 import json
+from datetime import datetime, timedelta, timezone
 
 import httpx
 import pytest
+import yaml
 from kfp import compiler, dsl
 from kfp_server_api import ApiException
 
@@ -37,6 +39,10 @@ def refusal(call, *args, **kwargs) -> tuple[int, str]:
     with pytest.raises(ApiException) as refused:
         call(*args, **kwargs)
     return refused.value.status, json.loads(refused.value.body)["message"]
+
+
+def one_predicate(operation: str | int, key: str = "name", **value) -> str:
+    return json.dumps({"predicates": [{"operation": operation, "key": key, **value}]})
 
 
 def test_an_uploaded_pipeline_runs_by_its_version(runner, package, capsys):
@@ -106,6 +112,18 @@ def test_runs_are_listed_in_pages_newest_first_and_filtered(runner):
     assert [run.display_name for run in client.list_runs(filter=json.dumps(wanted)).runs] == ["page-3"]
 
 
+def test_a_filters_operation_may_be_its_number_and_its_moment_in_any_zone(api):
+    made = api.post("/experiments", json={"display_name": "filtered by number"}).json()
+    earlier = datetime.now(timezone(timedelta(hours=3))) - timedelta(minutes=5)
+    for predicate in (
+        one_predicate(9, string_value="by numb"),
+        one_predicate(8, string_values={"values": ["filtered by number"]}),
+        one_predicate(3, "created_at", timestamp_value=earlier.isoformat()),
+    ):
+        found = api.get("/experiments", params={"filter": predicate, "page_size": 1000}).json()["experiments"]
+        assert made["experiment_id"] in [one["experiment_id"] for one in found], predicate
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
@@ -113,6 +131,13 @@ def test_runs_are_listed_in_pages_newest_first_and_filtered(runner):
         ({"filter": '{"predicates": [{"key": "colour", "operation": "EQUALS", "string_value": "x"}]}'}, "'colour'"),
         ({"sort_by": "colour desc"}, "sort_by 'colour desc' is not understood"),
         ({"page_token": "x"}, "page_token 'x' is not one of this server's"),
+        ({"page_token": "-1"}, "page_token '-1' is not one of this server's"),
+        ({"page_token": "9" * 20}, "is not one of this server's"),
+        ({"filter": one_predicate(4, string_value="x")}, "operation '4' is not understood"),
+        ({"filter": one_predicate("IN", string_value="x")}, "'x' is not what operation 'IN' compares 'name' with"),
+        ({"filter": one_predicate(1, string_values={"values": ["x"]})}, "is not what operation 'EQUALS' compares"),
+        ({"filter": one_predicate(1, int_value=5)}, "5 is not what operation 'EQUALS' compares 'name' with"),
+        ({"filter": one_predicate(3, "created_at", int_value=5)}, "5 is no timestamp"),
         ({"page_size": "-1"}, "page_size"),
     ],
 )
@@ -163,6 +188,27 @@ def test_a_run_that_can_not_be_read_is_a_sentence(api, body, sentence):
     assert sentence in answer.json()["message"]
 
 
+def test_a_number_that_json_does_not_have_is_refused(api, package):
+    with open(package) as file:
+        body = {"pipeline_spec": yaml.safe_load(file), "runtime_config": {"parameters": {"items": [float("nan")]}}}
+    answer = api.post("/runs", content=json.dumps(body), headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["message"]) == (
+        400,
+        "parameter 'items' is [nan]; JSON has no such number",
+    )
+
+
+def test_a_package_that_breaks_the_runner_ends_its_run(runner, package):
+    with open(package) as file:
+        document = yaml.safe_load(file)
+    output = {"valueFromParameter": {"producerSubtask": "nobody", "outputParameterKey": "Output"}}
+    document["root"]["dag"]["outputs"] = {"parameters": {"Output": output}}
+    body = {"pipeline_spec": document, "runtime_config": {"parameters": {"number": 1}}}
+    started = httpx.post(f"{runner.url}/apis/v2beta1/runs", json=body).json()
+    run = runner.client.wait_for_run_completion(started["run_id"], timeout=60, sleep_duration=0.05)
+    assert (run.state, run.error.message) == ("FAILED", "the runner failed: KeyError: 'nobody'")
+
+
 def test_what_is_not_there_is_404(api):
     for path in ("/runs/x", "/experiments/x", "/pipelines/x", "/pipelines/names/x", "/artifacts/x", "/nothing"):
         assert api.get(path).status_code == 404, path
@@ -181,7 +227,9 @@ def test_a_foreign_web_page_can_not_have_steps_executed(api):
     for headers in ({"origin": "https://evil.example"}, {"host": "evil.example"}):
         answer = api.get("/healthz", headers=headers)
         assert answer.status_code in (400, 403), headers
-    assert api.get("/healthz", headers={"origin": "http://127.0.0.1:9"}).status_code == 200
+    for origin in ("http://127.0.0.1:9", "http://[::1", "null"):
+        assert api.get("/healthz", headers={"origin": origin}).status_code == 403, origin
+    assert api.get("/healthz", headers={"origin": str(api.base_url.copy_with(path="/"))[:-1]}).status_code == 200
 
 
 def test_an_image_that_needs_a_container_is_refused_when_submitted(runner):
