@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--ready-fd", type=int, default=1, help="where the addresses are written as a line of JSON")
     options = parser.parse_args()
     state = State(options.state.absolute())
+    os.umask(0o077)  # data, models and logs are for their owner alone, also in a folder that was there before
     try:
         state.create()
         with state.held():
@@ -52,23 +54,31 @@ async def _serve(state: State, port: int, serving_port: int, ready_fd: int) -> N
     listener = listen(port, "--port")
     if serving_port:
         listen(serving_port, "--serving-port").close()
-    workers = Workers(limit=max(2, os.cpu_count() or 1))
-    await workers.start()
-    async with _model_server(state, serving_port) as serving_url:
+    async with _workers() as workers, _model_server(state, serving_port) as serving_url:
         store = Store(state.database_url)
         store.end_lost_runs(LOST)
         runs = Runs(store, workers, Environments(state.environments), state.artifacts, state.logs)
         app = make_app(runs, [HOST, "localhost"])
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
         running = Running(os.getpid(), f"http://{HOST}:{listener.getsockname()[1]}", serving_url, state.tracking_uri)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)  # uvicorn acts on it first, then raises it again
+        for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn takes them over while it serves
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
         state.announce(running)
         _tell(ready_fd, asdict(running))
         await server.serve(sockets=[listener])
         await runs.stop()
-        await workers.stop()
         store.close()
+
+
+@asynccontextmanager
+async def _workers() -> AsyncIterator[Workers]:
+    """The workers while the runner runs."""
+    workers = Workers(limit=max(2, os.cpu_count() or 1))
+    try:
+        await workers.start()
+        yield workers
+    finally:
+        await workers.stop()
 
 
 def listen(port: int, option: str) -> socket.socket:
@@ -110,11 +120,13 @@ async def _model_server(state: State, port: int) -> AsyncIterator[str]:
 async def _address(state: State, process: Process) -> str:
     """The model server's address, once it answers."""
     ended = asyncio.create_task(process.wait())
-    async with asyncio.timeout(SECONDS_TO_ANSWER):
-        while not state.serving_info.exists():
-            if ended.done():
-                raise StateError(f"the model server ended while it started; see {state.serving_log}")
-            await asyncio.wait([ended], timeout=0.02)
+    deadline = time.monotonic() + SECONDS_TO_ANSWER
+    while not state.serving_info.exists():
+        if ended.done():
+            raise StateError(f"the model server ended while it started; see {state.serving_log}")
+        if time.monotonic() > deadline:
+            raise StateError(f"the model server doesn't answer after {SECONDS_TO_ANSWER:g} s; see {state.serving_log}")
+        await asyncio.wait([ended], timeout=0.02)
     ended.cancel()
     return str(json.loads(state.serving_info.read_text(encoding="utf-8"))["url"])
 

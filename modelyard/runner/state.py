@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import platformdirs
 from sqlalchemy import URL
 
 SECONDS_TO_END = 20.0
+SECONDS_OF_A_LOOK = 0.2
+"""How long a mere look, as `status` takes it, may hold the lock at most."""
 
 
 class StateError(ValueError):
@@ -112,13 +115,15 @@ class State:
             StateError: another runner holds it.
         """
         with self.lock.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StateError(
-                    f"a runner works on {self.root} already; stop it with `modelyard runner stop --state {self.root}`, "
-                    "or choose another folder with --state"
-                ) from None
+            deadline = time.monotonic() + SECONDS_OF_A_LOOK
+            while not _taken(lock):
+                if time.monotonic() > deadline:
+                    raise StateError(
+                        f"a runner works on {self.root} already; stop it with "
+                        f"`modelyard runner stop --state {self.root}`, or choose another folder with --state"
+                    )
+                time.sleep(0.01)
+            self.info.unlink(missing_ok=True)  # of one that was killed
             try:
                 yield
             finally:
@@ -141,11 +146,7 @@ class State:
 
     def _free(self) -> bool:
         with self.lock.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
+            return _taken(lock)
 
 
 def default_state() -> Path:
@@ -163,7 +164,7 @@ def start(state: State, port: int = 0, serving_port: int = 0) -> Running:
     read, write = os.pipe()
     command = [sys.executable, "-P", "-m", "modelyard.runner", "--state", str(state.root), "--port", str(port)]
     command += ["--serving-port", str(serving_port), "--ready-fd", str(write)]
-    with state.runner_log.open("ab") as log:
+    with open(state.runner_log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
         process = subprocess.Popen(  # noqa: S603 (our own module)
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[write]
         )
@@ -175,12 +176,11 @@ def start(state: State, port: int = 0, serving_port: int = 0) -> Running:
         process.terminate()
         process.wait()
         raise
-    if not told:
-        raise StateError(f"the runner ended while it started; see {state.runner_log}")
-    answer = json.loads(told)
-    if "error" in answer:
-        raise StateError(answer["error"])
-    return Running(**answer)
+    answer = json.loads(told or "{}")
+    if "url" in answer:
+        return Running(**answer)
+    process.wait()
+    raise StateError(answer.get("error") or f"the runner ended while it started; see {state.runner_log}")
 
 
 def stop(state: State) -> Running | None:
@@ -192,13 +192,22 @@ def stop(state: State) -> Running | None:
     running = state.running()
     if running is None:
         return None
-    os.kill(running.pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it ended by itself meanwhile
+        os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + SECONDS_TO_END
     while _lives(running.pid) or not state._free():
         if time.monotonic() > deadline:
             raise StateError(f"the runner (process {running.pid}) doesn't end; see {state.runner_log}")
         time.sleep(0.02)
     return running
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _lives(pid: int) -> bool:

@@ -53,7 +53,8 @@ class LocalSteps:
         if not isinstance(uri, str) or not uri:
             uri = str(inputs.parameters.get("uri", ""))
         ((name, output),) = component.output_definitions.artifacts.items()
-        metadata = fill_constant(ir.plain(importer.metadata), inputs.parameters, self.names)
+        told = ir.plain(importer.metadata)
+        metadata = {key: fill_constant(value, inputs.parameters, self.names) for key, value in told.items()}
         artifact = Artifact(str(uuid.uuid4()), name, output.artifact_type.schema_title, uri, metadata)
         return Outcome(RuntimeState.SUCCEEDED, Values(artifacts={name: artifact}))
 
