@@ -105,5 +105,11 @@ class Environments:
         ):
             with log.open("ab") as output:
                 process = await asyncio.create_subprocess_exec(*words, stdout=output, stderr=output)
-                if await process.wait() != 0:
+                try:
+                    status = await process.wait()
+                except asyncio.CancelledError:
+                    process.kill()
+                    await process.wait()
+                    raise
+                if status != 0:
                     raise PackageError(f"packages_to_install: uv can't install {', '.join(requirements)}; see {log}")

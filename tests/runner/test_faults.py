@@ -12,7 +12,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from components import IMAGE
 from components.step import step
-from modelyard.runner import ir
+from modelyard.runner import ir, packages
 from modelyard.runner.store import Experiment, Run, Store, Task
 from tests.runner.conftest import SECONDS, states, tasks
 
@@ -339,6 +339,27 @@ def test_a_package_that_can_not_be_installed_is_a_sentence(runner, monkeypatch):
     message = runner.run(installing).error.message
     assert message.startswith("hopeless: packages_to_install: uv can't install ")
     assert "modelyard-has-no-such-package==9" in message
+
+
+def test_an_installation_ends_with_its_run(runner, monkeypatch, tmp_path):
+    uv = tmp_path / "uv"
+    uv.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/draft\nmv {tmp_path}/draft {tmp_path}/pid\nexec sleep 1000\n")
+    uv.chmod(0o700)
+    monkeypatch.setattr(packages, "find_uv_bin", lambda: str(uv))
+
+    @dsl.component(packages_to_install=["modelyard-installs-for-ever"], base_image="python:3.11")
+    def endless() -> int:
+        return 1
+
+    @dsl.pipeline
+    def installing():
+        endless()
+
+    run_id = runner.submit(installing)
+    asyncio.run(comes_true((tmp_path / "pid").exists))
+    runner.client.terminate_run(run_id)
+    assert runner.finished(run_id).state == "CANCELED"
+    assert not alive(int((tmp_path / "pid").read_text()))
 
 
 def test_whole_numbers_stay_whole_on_their_way_through_protobuf():
