@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,19 +81,23 @@ class Environments:
     folder: Path
     _making: dict[str, asyncio.Lock] = field(default_factory=dict)
 
-    async def python(self, requirements: list[str], log: Path) -> Path:
+    async def python(self, requirements: list[str], log: Path, *, on_image: bool) -> Path:
         """The Python of the environment that has these requirements; uv's output goes to `log`.
+
+        With `on_image` they come on top of what the project's own image has.
 
         Raises:
             PackageError: uv can't install them.
         """
         wanted = sorted({word for word in requirements if word != "--no-deps"})
-        key = hashlib.sha256(json.dumps([sys.version, wanted]).encode()).hexdigest()[:16]
+        key = hashlib.sha256(json.dumps([sys.version, wanted, on_image]).encode()).hexdigest()[:16]
         place = self.folder / key
         async with self._making.setdefault(key, asyncio.Lock()):
             if not (place / "complete").exists():
                 shutil.rmtree(place, ignore_errors=True)
                 await self._make(place, wanted, log)
+                if on_image:
+                    _inherit(place)
                 (place / "complete").touch()
         return place / "bin" / "python"
 
@@ -113,3 +118,10 @@ class Environments:
                     raise
                 if status != 0:
                     raise PackageError(f"packages_to_install: uv can't install {', '.join(requirements)}; see {log}")
+
+
+def _inherit(place: Path) -> None:
+    """Let an environment see this process's own packages behind its own."""
+    (packages,) = place.glob("lib/python*/site-packages")
+    ours = sysconfig.get_path("purelib")
+    (packages / "image.pth").write_text(f"import site; site.addsitedir({ours!r})\n", encoding="utf-8")

@@ -85,7 +85,9 @@ class LocalSteps:
             return {**job, "command": command}
         if not missing(program.requirements):
             return {**job, "source": program.source, "function": program.function, "executor_input": executor_input}
-        python = await self.environments.python(program.requirements, log_file(folder))
+        python = await self.environments.python(
+            program.requirements, log_file(folder), on_image=container.image == IMAGE
+        )
         source = folder / "ephemeral_component.py"
         source.write_text(program.source, encoding="utf-8")
         environment["_KFP_RUNTIME"] = "true"

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import zipfile
 from typing import Optional
 
 import pytest
@@ -323,6 +324,31 @@ def test_a_step_with_packages_that_are_here_runs_without_installing(runner):
 
     assert runner.result(runner.run(ready), "shape") == 2
     assert not runner.state.environments.exists()
+
+
+def test_a_step_with_packages_of_its_own_has_them_on_top_of_the_image_and_they_are_installed_once(runner, tmp_path):
+    wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as made:
+        made.writestr("tiny.py", "SIZE = 7")
+        made.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        made.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        made.writestr("tiny-1.0.dist-info/RECORD", "")
+
+    @dsl.component(packages_to_install=[f"tiny @ {wheel.as_uri()}"], base_image=IMAGE, install_kfp_package=False)
+    def size() -> str:
+        import tiny  # type: ignore[import-not-found]  # installed for this step alone
+
+        from components import IMAGE
+
+        return f"{tiny.SIZE} on {IMAGE}"
+
+    @dsl.pipeline
+    def sizing():
+        size()
+
+    for _ in range(2):
+        assert runner.result(runner.run(sizing), "size") == f"7 on {IMAGE}"
+        wheel.unlink(missing_ok=True)
 
 
 def test_a_package_that_can_not_be_installed_is_a_sentence(runner, monkeypatch):
