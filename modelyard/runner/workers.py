@@ -13,6 +13,10 @@ from typing import Any
 
 from modelyard.runner.zygote import kill_group
 
+SPARE = 4
+QUIET_SECONDS = 0.02
+"""A fork slows the steps that run meanwhile, so children are forked when nothing runs, or when they run short."""
+
 
 class WorkerLostError(RuntimeError):
     """The zygote ended while a job ran, or can't start."""
@@ -41,6 +45,7 @@ class Workers:
         self._server: asyncio.Server | None = None
         self._reading: asyncio.Task[None] | None = None
         self._greetings: set[asyncio.Task[None]] = set()
+        self._owed = 0
         self._served = False
         self._stopping = False
 
@@ -71,7 +76,9 @@ class Workers:
         """
         async with self._turns:
             child = await self._next_child()
-            self._fork_one()
+            self._owed += 1
+            if self._spare.qsize() < self.limit:
+                self._fork_owed()
             exited = self._exits[child.pid] = asyncio.get_running_loop().create_future()
             try:
                 child.writer.write(json.dumps(job).encode() + b"\n")
@@ -84,6 +91,7 @@ class Workers:
             finally:
                 await _hang_up(child.writer)
                 del self._exits[child.pid]
+                asyncio.get_running_loop().call_later(QUIET_SECONDS, self._catch_up)
 
     async def stop(self) -> None:
         """End the zygote and whatever it runs."""
@@ -113,20 +121,26 @@ class Workers:
                 raise WorkerLostError("the process that starts steps can't start; see the runner's log")
             if not child.reader.at_eof():
                 return child
-            self._fork_one()
-            await _hang_up(child.writer)  # that one died while it waited
+            self._owed += 1  # that one died while it waited
+            self._fork_owed()
+            await _hang_up(child.writer)
 
     async def _start_zygote(self) -> None:
         self._zygote = await asyncio.create_subprocess_exec(
             sys.executable, "-uP", "-m", "modelyard.runner.zygote", self._address, stdin=PIPE, stdout=PIPE
         )
-        for _ in range(self.limit + 1):
-            self._fork_one()
+        self._owed = self.limit + SPARE
+        self._fork_owed()
         self._reading = asyncio.create_task(self._read(self._zygote))
 
-    def _fork_one(self) -> None:
+    def _fork_owed(self) -> None:
         if self._zygote is not None and self._zygote.stdin is not None:
-            self._zygote.stdin.write(b"f")
+            self._zygote.stdin.write(b"f" * self._owed)
+        self._owed = 0
+
+    def _catch_up(self) -> None:
+        if not self._exits and not self._stopping:
+            self._fork_owed()
 
     def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A new child reports for work."""
