@@ -10,7 +10,7 @@ import typer
 
 from modelyard.cli.model import described_version, versions_table
 from modelyard.cli.options import JsonOption, StateOption, state_of, state_words
-from modelyard.cli.output import Screen, command, number, sentences, table, verdict
+from modelyard.cli.output import Screen, command, number, sentences, short, table, verdict
 from modelyard.cli.pipeline import described, failure
 from modelyard.errors import FailedError
 
@@ -113,7 +113,7 @@ def _train(stage: Stage) -> None:
     from modelyard import demo as work  # noqa: PLC0415
 
     stage.screen.note("\n2. A model of real data", "bold")
-    stage.screen.note(f"{work.data_file()}: who was denied a mortgage, Boston 1990")
+    stage.screen.note(f"{short(work.data_file())}: who was denied a mortgage, Boston 1990")
     run = _run(stage, REAL, work.data_file())
     if not run.succeeded:
         raise FailedError(failure(run, stage.folder))
@@ -145,7 +145,7 @@ def _refuse(stage: Stage) -> None:
     stage.screen.note("\n4. The same pipeline on the same rows with shuffled labels", "bold")
     data = stage.folder.root / "demo" / "shuffled-labels.csv"
     work.shuffle_labels(work.data_file(), data)
-    stage.screen.note(str(data))
+    stage.screen.note(short(data))
     run = _run(stage, SHUFFLED, data)
     work.need_refusal(run)
     stage.screen.note("The gate refused it:")
@@ -231,7 +231,7 @@ def _show_ending(stage: Stage, commands: list[str], *, stays: bool) -> None:
     screen.show("")
     screen.show(f"endpoint: {_endpoint(stage)} ({'up' if stays else 'stopped by now; --keep leaves it up'})")
     screen.show(
-        f"left in {stage.folder.root}: runs (runner.db, artifacts, logs), models (mlflow.db, models), "
+        f"left in {short(stage.folder.root)}: runs (runner.db, artifacts, logs), models (mlflow.db, models), "
         "the demo's package and shuffled data (demo)"
     )
     screen.show("\nwhat to try next:", "bold")

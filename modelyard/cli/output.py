@@ -36,8 +36,19 @@ def command(*words: str) -> str:
     found = shutil.which("modelyard")
     if called.name != "modelyard" or (found and Path(found).samefile(called)):
         return shlex.join(["modelyard", *words])
-    path = called.absolute()
-    return shlex.join([str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), *words])
+    return shlex.join([within(called.absolute(), Path.cwd()) or str(called.absolute()), *words])
+
+
+def short(path: Path) -> str:
+    """A path as people write it: from where they stand, else from their home."""
+    if here := within(path, Path.cwd()):
+        return here
+    return f"~/{at_home}" if (at_home := within(path, Path.home())) else str(path)
+
+
+def within(path: Path, folder: Path) -> str:
+    """The path from a folder to what is in it, "" if it isn't."""
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else ""
 
 
 class Screen:
