@@ -25,13 +25,18 @@ def read_bytes(uri: str) -> bytes:
         raise ValueError(
             f"{uri!r} is a relative path: give an absolute path or a URL, since a step runs in its own folder"
         )
+    scheme = urlsplit(uri).scheme if "://" in uri else "file"
+    if scheme not in (known := fsspec.available_protocols()):
+        raise ValueError(f"{without_secrets(uri)}: nothing here reads {scheme!r}: {did_you_mean(scheme, known)}")
     try:
         with fsspec.open(uri, "rb") as file:
             raw: bytes = file.read()
     except FileNotFoundError as error:
-        raise ValueError(f"there is no file at {without_secrets(uri)}") from error
+        unreached = ", or its host doesn't answer" if "://" in uri else ""
+        raise ValueError(f"there is no file at {without_secrets(uri)}{unreached}") from error
     except (OSError, ImportError, ValueError) as error:
-        raise ValueError(f"{without_secrets(uri)} can't be read: {type(error).__name__}") from error
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ValueError(f"{without_secrets(uri)} can't be read: {reason}") from error
     if not raw.strip():
         raise ValueError(f"the file {without_secrets(uri)} is empty")
     return raw

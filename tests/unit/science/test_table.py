@@ -44,7 +44,7 @@ def test_a_path_and_a_url_give_the_same_bytes(tmp_path, server):
 def test_a_file_that_is_missing_is_named(tmp_path, server):
     with pytest.raises(ValueError, match=f"^there is no file at {tmp_path}/b.csv$"):
         read_bytes(str(tmp_path / "b.csv"))
-    with pytest.raises(ValueError, match=f"^there is no file at {server}/b.csv$"):
+    with pytest.raises(ValueError, match=f"^there is no file at {server}/b.csv, or its host doesn't answer$"):
         read_bytes(f"{server}/b.csv?token=s3cret")
 
 
@@ -56,9 +56,9 @@ def test_a_relative_path_is_refused_even_where_the_file_exists(tmp_path, monkeyp
 
 
 def test_a_folder_and_an_unknown_protocol_are_refused_in_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match=f"^{tmp_path} can't be read: IsADirectoryError$"):
+    with pytest.raises(ValueError, match=f"^{tmp_path} can't be read: Is a directory$"):
         read_bytes(str(tmp_path))
-    with pytest.raises(ValueError, match=r"^gopher://x/a.csv can't be read"):
+    with pytest.raises(ValueError, match=r"^gopher://x/a.csv: nothing here reads 'gopher': "):
         read_bytes("gopher://x/a.csv")
 
 
