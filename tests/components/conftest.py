@@ -1,6 +1,5 @@
 """The steps on real files: each fixture is what the steps before it left, and an empty registry."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ from kfp import dsl
 from components.evaluate_model import evaluate_model
 from components.ingest_data import ingest_data
 from components.judge_model import judge_model
-from components.services.registry import Registry
 from components.split_data import split_data
 from components.train_model import train_model
 from components.validate_data import validate_data
@@ -88,19 +86,6 @@ def judged(tmp_path, halves, evaluated, tracking_uri):
         return report
 
     return judge
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """MLflow needs seconds to lay out its tables, so that happens once."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    assert Registry(f"sqlite:///{path}").models() == []
-    return path
-
-
-@pytest.fixture
-def tracking_uri(empty_database, tmp_path):
-    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'mlflow.db')}"
 
 
 @pytest.fixture

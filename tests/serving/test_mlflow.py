@@ -44,22 +44,17 @@ def register(registry: Registry, content: bytes) -> str:
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/mlflow.db"
-
-
-@pytest.fixture
-def registry(uri: str) -> Registry:
+def registry(tracking_uri: str) -> Registry:
     """Has `loans` in version 1, its champion."""
-    registry = Registry(uri)
+    registry = Registry(tracking_uri)
     registry.promote("loans", register(registry, as_onnx(trained(["no", "yes", "yes", "no"]))))
     return registry
 
 
 @pytest.fixture
-def url(uri: str, registry: Registry) -> Iterator[str]:
+def url(tracking_uri: str, registry: Registry) -> Iterator[str]:
     """A server of its own process."""
-    command = [sys.executable, "-m", "modelyard.serving", "--tracking-uri", uri]
+    command = [sys.executable, "-m", "modelyard.serving", "--tracking-uri", tracking_uri]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr
         try:

@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from components.services.registry import Registry
-
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
+    from components.services.registry import Registry
+
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     assert Registry(f"sqlite:///{path}").models() == []
     return path
