@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import re
 from pathlib import PurePath
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ import pyarrow as pa
 from components.spelling import did_you_mean
 
 PARQUET = b"PAR1"
+# As fsspec chains them; `::` is in an IPv6 address too.
+CHAINED = re.compile(r"::(?=[\w+.-]+(?:://|::))")
 
 
 def read_bytes(uri: str) -> bytes:
@@ -43,7 +46,11 @@ def read_bytes(uri: str) -> bytes:
 
 
 def without_secrets(uri: str) -> str:
-    """The URI without user, password and query (a signed URL has its key there), to be shown and kept."""
+    """The URI, or each in a chain, without user, password and query (a signed URL has its key there), to be shown."""
+    return "::".join(_without_secrets(link) for link in CHAINED.split(uri))
+
+
+def _without_secrets(uri: str) -> str:
     if "://" not in uri:
         return uri
     parts = urlsplit(uri)

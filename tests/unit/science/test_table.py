@@ -118,3 +118,9 @@ def test_the_digest_is_of_the_bytes():
 def test_what_is_shown_of_a_url_has_no_key_in_it():
     assert without_secrets("https://ana:pw@host:8443/a.csv?sig=abc#x") == "https://host:8443/a.csv"
     assert without_secrets("/data/what?.csv") == "/data/what?.csv"
+    assert without_secrets("http://ana@[fd00::1]:80/a.csv") == "http://[fd00::1]:80/a.csv"
+
+
+@pytest.mark.parametrize("chain", ["simplecache::", "zip://a.csv::", "zip://a.csv::simplecache::"])
+def test_a_uri_that_is_chained_is_shown_without_its_secrets_too(chain):
+    assert without_secrets(f"{chain}https://ana:pw@host/a.zip?sig=abc") == f"{chain}https://host/a.zip"
