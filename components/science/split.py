@@ -14,7 +14,8 @@ def split_table(table: pd.DataFrame, target: str, test_share: float, seed: int) 
         raise ValueError(f"test_share is {test_share:g}; it has to lie between 0 and 1, both excluded")
     counts = table[target].value_counts()
     rarest, rows = counts.idxmin(), int(counts.min())
-    if rows * min(test_share, 1 - test_share) < 1:
+    # Rounded, since 10 * (1 - 0.9) is a little less than 1.
+    if round(rows * min(test_share, 1 - test_share), 9) < 1:
         raise ValueError(
             f"column {target!r}: class {rarest!r} has {rows} row{'' if rows == 1 else 's'}; "
             f"with a test share of {test_share:g} that is too few for both sides"

@@ -29,6 +29,11 @@ def test_a_class_too_rare_for_both_sides_is_named_instead_of_vanishing_from_one(
         split_table(rows(yes=3, no=60), "deny", 0.25, seed=7)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_a_class_with_just_enough_rows_is_split(share):
+    assert [set(side.deny) for side in split_table(rows(yes=10, no=90), "deny", share, seed=7)] == [{"yes", "no"}] * 2
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
 def test_a_share_that_leaves_a_side_empty_is_refused(share):
     with pytest.raises(ValueError, match="it has to lie between 0 and 1"):
