@@ -1,17 +1,17 @@
 """A model as an ONNX file: it runs no code when loaded, and says itself what it takes and answers."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.science.table import need_column
 
 METADATA_KEY = "modelyard"
+OUTPUTS = frozenset({"label", "probabilities"})
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -36,7 +36,11 @@ class Scores:
 
 
 class OnnxModel:
-    """A model to be scored, from the bytes of its file."""
+    """A model to be scored, from the bytes of its file.
+
+    Raises:
+        ValueError: the bytes are no ONNX model, or one that doesn't say what it takes and answers.
+    """
 
     def __init__(self, raw: bytes) -> None:
         import onnxruntime as ort  # starts a thread when imported, and the gate needs none
@@ -44,8 +48,14 @@ class OnnxModel:
         options = ort.SessionOptions()
         # One thread: the same sums on every machine, and steps that run side by side don't fight for the cores.
         options.intra_op_num_threads = 1
-        self._session = ort.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
-        self.about = About(**json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA_KEY]))
+        try:
+            self._session = ort.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+            about = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "{}")
+            self.about = About.model_validate_json(about)
+        except ValidationError as error:
+            raise ValueError(f"the model's file has no description of it under {METADATA_KEY!r}") from error
+        except Exception as error:  # onnxruntime's have no class of their own
+            raise ValueError(f"the model's file is no ONNX model: {str(error).splitlines()[0]}") from error
 
     def score(self, table: pd.DataFrame) -> Scores:
         """Score the rows of `table`, which may have more columns than the model takes."""

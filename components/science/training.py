@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
-from components.science.onnx_model import METADATA_KEY, About, OnnxModel, to_tensors
+from components.science.onnx_model import METADATA_KEY, OUTPUTS, About, OnnxModel, to_tensors
 
 Kind = Literal["float", "string"]
 
@@ -57,11 +57,13 @@ def describe(train: pd.DataFrame, target: str, positive: str, group: str) -> Abo
     """What the model is to be: every column is a feature but the target and the protected group.
 
     Raises:
-        ValueError: nothing is left, or a column is neither a number nor a text.
+        ValueError: nothing is left, or a column is neither a number nor a text, or named as an output is.
     """
     names = [str(name) for name in train.columns if name not in {target, group}]
     if not names:
         raise ValueError(f"the data has no feature column beside {target!r}")
+    if taken := sorted(OUTPUTS.intersection(names)):
+        raise ValueError(f"a feature can't be named {taken[0]!r}, as an output of every model is: rename the column")
     classes = sorted(train[target].astype(str).unique())
     return About(
         target=target, classes=classes, positive=positive, features={name: _kind(train[name]) for name in names}
@@ -69,7 +71,7 @@ def describe(train: pd.DataFrame, target: str, positive: str, group: str) -> Abo
 
 
 def convert(model: Pipeline, about: About) -> bytes:
-    """The model as an ONNX file with one named input a feature, and `about` in its metadata."""
+    """The model as an ONNX file with one input a feature, named as its column is, and `about` in its metadata."""
     types = {"float": FloatTensorType, "string": StringTensorType}
     proto = to_onnx(
         model,
@@ -78,10 +80,20 @@ def convert(model: Pipeline, about: About) -> bytes:
         options={id(model): {"zipmap": False}},
         target_opset=OPSET,
     )
+    _name_inputs(proto.graph, list(about.features))
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(about.model_dump(), sort_keys=True)
     raw: bytes = proto.SerializeToString(deterministic=True)
     return raw
+
+
+def _name_inputs(graph: Any, features: list[str]) -> None:
+    """The converter turns a name like `loan amount` into `loan_amount`; a caller knows the column's name only."""
+    names = dict(zip((given.name for given in graph.input), features, strict=True))
+    for given in graph.input:
+        given.name = names[given.name]
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def prove_equal(model: Pipeline, onnx: bytes, rows: pd.DataFrame) -> float:

@@ -114,6 +114,31 @@ def test_a_table_of_nothing_but_the_target_is_refused():
         describe(mixed()[["deny"]], "deny", "yes", "")
 
 
+def test_an_input_is_named_as_its_column_is_whatever_signs_are_in_it():
+    rows = mixed().rename(columns={"ratio": "a b", "flag": "a_b", "town": "städte/x-1.y"})
+    model = OnnxModel(quick(rows, rows, describe(rows, "deny", "yes", "")).onnx)
+    assert set(model.about.features) == {"a b", "a_b", "städte/x-1.y"}
+    assert len(model.score(rows).labels) == len(rows)
+
+
+@pytest.mark.parametrize("name", ["label", "probabilities"])
+def test_a_feature_named_as_an_output_is_refused(name):
+    with pytest.raises(ValueError, match=rf"^a feature can't be named '{name}', as an output of every model is"):
+        describe(mixed().rename(columns={"ratio": name}), "deny", "yes", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda _: b"garbage", "the model's file is no ONNX model: "),
+        (lambda raw: raw.replace(b"modelyard", b"modelyurt"), "the model's file has no description of it"),
+    ],
+)
+def test_a_file_that_is_no_model_of_ours_is_refused_in_a_sentence(trained, change, sentence):
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        OnnxModel(change(trained.onnx))
+
+
 def test_a_model_can_be_scored_on_rows_with_more_columns_but_not_with_fewer(trained, halves):
     model = OnnxModel(trained.onnx)
     assert len(model.score(halves[1].assign(more=1)).labels) == 595
