@@ -119,10 +119,17 @@ def _limits(
 def _against_champion(evaluation: Evaluation, rule: ChampionRule, rival: Rival) -> Verdict:
     name = f"{rule.metric} against champion {rival.version}"
     value = evaluation.metrics[rule.metric]
-    best = rival.evaluation.metrics[rule.metric] if rival.evaluation else None
+    other, note = rival.evaluation, rival.note
+    if other and (other.target, other.positive) != (evaluation.target, evaluation.positive):
+        note = (
+            f"the champion finds {other.positive!r} in {other.target!r}, this model {evaluation.positive!r} in "
+            f"{evaluation.target!r}: give it a name of its own"
+        )
+        other = None
+    best = other.metrics[rule.metric] if other else None
     if rule.metric in LOWER_IS_BETTER:
-        return _verdict(name, value, "<=", None if best is None else best + rule.tolerance, rival.note)
-    return _verdict(name, value, ">=", None if best is None else best - rule.tolerance, rival.note)
+        return _verdict(name, value, "<=", None if best is None else best + rule.tolerance, note)
+    return _verdict(name, value, ">=", None if best is None else best - rule.tolerance, note)
 
 
 def _of_groups(judged: dict[str, Group], column: str, rules: GroupRules) -> Iterator[Verdict]:

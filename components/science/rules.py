@@ -32,7 +32,7 @@ class GroupRules(Document):
 
 
 class Rules(Document):
-    """What a model has to reach. What is not named here is not judged."""
+    """What a model has to reach. What is not named is not judged, but for the champion, which takes a null."""
 
     floors: Limits = Field(default_factory=dict)
     ceilings: Limits = Field(default_factory=dict)

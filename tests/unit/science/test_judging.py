@@ -116,6 +116,19 @@ def test_no_model_passes_a_champion_that_cannot_be_scored_and_the_report_says_wh
     assert verdict.note.startswith("the champion can't be scored on these rows: the data has no feature column 'pirat'")
 
 
+def test_a_champion_that_is_no_model_is_none_that_can_be_scored(halves):
+    rival = score_rival("4", b"garbage", halves[1], "afam", has_seen_them=False)
+    assert rival.note.startswith("the champion can't be scored on these rows: the model's file is no ONNX model")
+
+
+@pytest.mark.parametrize("change", [{"target": "insurance"}, {"positive": "no"}])
+def test_a_champion_that_finds_something_else_is_not_compared_and_the_report_says_why(evaluation, change):
+    report = judge(evaluation, DEFAULT, Rival("4", evaluation.model_copy(update=change)))
+    (verdict,) = [verdict for verdict in report.rules if not verdict.passed]
+    assert (verdict.rule, verdict.limit) == ("roc_auc against champion 4", None)
+    assert verdict.note.endswith("this model 'yes' in 'deny': give it a name of its own")
+
+
 def test_a_group_below_the_least_size_is_listed_as_not_judged(evaluation):
     small = with_group(evaluation, "yes", rows=29, roc_auc=0.1, recall=0.0)
     report = judge(small, DEFAULT)
