@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ CHALLENGER = "challenger"
 CHAMPIONS = "champions"
 MODEL_FILE = "model.onnx"
 REPORT_FILE = "report.json"
+MLFLOWS_OWN = "Default"
+MOST_SIGNS = 250
 
 # It is part of addresses and file names, and of searches.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -74,10 +76,11 @@ class Registry:
 
     def versions(self, name: str) -> list[ModelVersion]:
         """Every version, newest first."""
-        self._model(name)
-        found = _pages(lambda page_token: self._client.search_model_versions(f"name='{name}'", page_token=page_token))
         aliases = self._aliases(name)
-        versions = [_read(version, aliases) for version in found]
+        # Another program may have put a name here that a search can't quote.
+        wanted = f"name='{name}'" if NAME.fullmatch(name) else None
+        found = _pages(lambda page_token: self._client.search_model_versions(wanted, page_token=page_token))
+        versions = [_read(version, aliases) for version in found if version.name == name]
         return sorted(versions, key=lambda version: int(version.version), reverse=True)
 
     def get(self, name: str, version: str) -> ModelVersion:
@@ -85,6 +88,7 @@ class Registry:
         try:
             return _read(self._client.get_model_version(name, version), aliases)
         except MlflowException as error:
+            _need_unknown(error, name)
             known = [found.version for found in self.versions(name)]
             raise ValueError(f"model {name!r} has no version {version!r}: {did_you_mean(version, known)}") from error
 
@@ -101,8 +105,10 @@ class Registry:
             raise DigestMismatch(f"the model to be registered as {name!r} has digest {found}, not {facts.digest}")
         if not NAME.fullmatch(name):
             raise ValueError(f"a model can't be named {name!r}: use letters, digits, `.`, `_` and `-`, first no sign")
+        if name == MLFLOWS_OWN:
+            raise ValueError(f"a model can't be named {name!r}: MLflow has an experiment of its own by that name")
         if name not in self.models():
-            self._client.create_registered_model(name)
+            _unless_there(lambda: self._client.create_registered_model(name))
         run = self._client.create_run(self._experiment(name), run_name=facts.run_id or None)
         run_id = run.info.run_id
         now = int(datetime.now(UTC).timestamp() * 1000)
@@ -174,17 +180,27 @@ class Registry:
         return past
 
     def _crown(self, name: str, version: str, champions: list[str]) -> None:
-        self._client.set_registered_model_alias(name, CHAMPION, version)
-        self._client.set_registered_model_tag(name, CHAMPIONS, json.dumps(champions))
+        """The alias comes last: broken off before it, nothing has happened, whatever the tags say."""
         self._client.set_model_version_tag(name, version, "promoted", datetime.now(UTC).isoformat())
+        self._client.set_registered_model_tag(name, CHAMPIONS, json.dumps(champions))
+        self._client.set_registered_model_alias(name, CHAMPION, version)
 
     def _champions(self, name: str) -> list[str]:
-        return [str(version) for version in json.loads(self._model(name).tags.get(CHAMPIONS, "[]"))]
+        """Every champion, oldest first, and last the one that the alias names, which has the last word."""
+        model = self._model(name)
+        champions = [str(version) for version in json.loads(model.tags.get(CHAMPIONS, "[]"))]
+        if CHAMPION not in model.aliases:
+            return champions
+        champion = str(model.aliases[CHAMPION])
+        while champion in champions and champions[-1] != champion:
+            champions.pop()
+        return champions if champions[-1:] == [champion] else [*champions, champion]
 
     def _model(self, name: str) -> Any:
         try:
             return self._client.get_registered_model(name)
         except MlflowException as error:
+            _need_unknown(error, name)
             raise ValueError(f"no model is registered as {name!r}: {did_you_mean(name, self.models())}") from error
 
     def _aliases(self, name: str) -> dict[str, str]:
@@ -198,7 +214,24 @@ class Registry:
     def _experiment(self, name: str) -> str:
         if found := self._client.get_experiment_by_name(name):
             return str(found.experiment_id)
-        return self._client.create_experiment(name, artifact_location=_artifact_location(self._uri, name))
+        location = _artifact_location(self._uri, name)
+        _unless_there(lambda: self._client.create_experiment(name, artifact_location=location))
+        return self._experiment(name)
+
+
+def _unless_there(create: Callable[[], object]) -> None:
+    """Another run may have created it since one looked."""
+    try:
+        create()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _need_unknown(error: MlflowException, name: str) -> None:
+    """See that MLflow doesn't know what it was asked for, and not that it couldn't answer."""
+    if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        raise ValueError(f"the registry couldn't be asked for model {name!r}: {error.error_code}") from error
 
 
 def _artifact_location(tracking_uri: str, name: str) -> str | None:
@@ -212,7 +245,9 @@ def _artifact_location(tracking_uri: str, name: str) -> str | None:
 
 
 def _mlflow_name(name: str) -> str:
-    return re.sub(r"[^\w\-. :/]", "_", name)
+    """MLflow takes few signs, no name that is another path to the same file, and no long one."""
+    metric, slash, group = name.partition("/")
+    return re.sub(r"[^\w\-. :/]", "_", f"{metric}{slash}{group.replace('/', '_')}")[:MOST_SIGNS]
 
 
 def _tags(facts: Facts) -> dict[str, str]:

@@ -1,8 +1,10 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from components.services.registry import DigestMismatch, Facts, ModelVersion, Registry
 
@@ -98,6 +100,53 @@ def test_rolling_back_goes_one_champion_back_each_time_and_then_refuses(registry
     assert registry.champion("mortgage").version == "1"
 
 
+def break_off(monkeypatch, write, change):
+    """Make a change during which the process ends just before one of its writes."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, write, end)
+        with pytest.raises(KeyboardInterrupt):
+            change()
+
+
+WRITES = ("set_model_version_tag", "set_registered_model_tag", "set_registered_model_alias")
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_promotion_that_was_broken_off_has_not_happened_and_can_be_done_again(registry, monkeypatch, write):
+    registered(registry, 3)
+    for version in ("1", "2"):
+        registry.promote("mortgage", version)
+    for version in ("3", "1"):
+        break_off(monkeypatch, write, partial(registry.promote, "mortgage", version))
+        assert registry.champion("mortgage").version == "2"
+        assert registry.champion_before("mortgage").version == "1"
+    registry.promote("mortgage", "3")
+    assert [registry.rollback("mortgage").version for _ in range(2)] == ["2", "1"]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_rollback_that_was_broken_off_has_not_happened_and_can_be_done_again(registry, monkeypatch, write):
+    registered(registry, 2)
+    for version in ("1", "2"):
+        registry.promote("mortgage", version)
+    break_off(monkeypatch, write, partial(registry.rollback, "mortgage"))
+    assert registry.champion("mortgage").version == "2"
+    assert registry.rollback("mortgage").version == "1"
+
+
+def test_an_alias_that_someone_else_set_counts_as_a_promotion(registry, tracking_uri):
+    registered(registry, 3)
+    registry.promote("mortgage", "1")
+    MlflowClient(tracking_uri, tracking_uri).set_registered_model_alias("mortgage", "champion", "2")
+    assert registry.champion_before("mortgage").version == "1"
+    registry.promote("mortgage", "3")
+    assert registry.rollback("mortgage").version == "2"
+
+
 def test_the_champion_before_is_told_without_a_change(registry):
     registered(registry, 2)
     registry.promote("mortgage", "1")
@@ -148,6 +197,52 @@ def test_unknown_names_are_refused_with_the_near_one(registry):
         registry.get("mortgage", "7")
     with pytest.raises(ValueError, match=r"^model 'mortgage' has no version 'x': there is '1'$"):
         registry.promote("mortgage", "x")
+
+
+def test_a_model_that_another_program_named_is_listed_and_found(registry, tracking_uri):
+    client = MlflowClient(tracking_uri, tracking_uri)
+    for name in ("o'neil", "both\"of'them"):
+        client.create_registered_model(name)
+        client.create_model_version(name, "file:///nowhere")
+    registered(registry, 1)
+    assert [len(registry.versions(name)) for name in registry.models()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("create", ["create_registered_model", "create_experiment"])
+def test_two_first_runs_of_a_model_do_not_stop_each_other(registry, monkeypatch, create):
+    original = getattr(MlflowClient, create)
+
+    def overtaken(*given: object, **named: object) -> object:
+        original(*given, **named)
+        return original(*given, **named)
+
+    monkeypatch.setattr(MlflowClient, create, overtaken)
+    assert registry.register("mortgage", b"model", facts()).version == "1"
+
+
+def test_a_registry_that_could_not_be_asked_does_not_call_a_model_unknown(registry, monkeypatch):
+    registered(registry, 1)
+
+    def fail(*_: object) -> None:
+        raise MlflowException("the database is locked")
+
+    for call in ("get_model_version", "get_registered_model"):
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, call, fail)
+            with pytest.raises(ValueError, match=r"^the registry couldn't be asked for model 'mortgage': INTERNAL_ERR"):
+                registry.get("mortgage", "1")
+
+
+def test_the_name_of_mlflows_own_experiment_is_refused(registry):
+    with pytest.raises(ValueError, match=r"^a model can't be named 'Default': MLflow has an experiment of its own"):
+        registry.register("Default", b"model", facts())
+    assert registry.models() == []
+
+
+@pytest.mark.parametrize("group", ["a/", "a/../b", "a//b", "..", "x" * 300])
+def test_a_group_of_any_name_can_be_registered(registry, group):
+    metrics = {f"recall/town:{group}": 0.5, "recall": 0.9}
+    assert registry.register("mortgage", b"model", facts(metrics=metrics)).metrics == metrics
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "o'neil", "../up", "two words", ".hidden"])
