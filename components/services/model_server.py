@@ -1,5 +1,6 @@
 """A client of the model server, over the Open Inference Protocol v2 and its model-repository extension."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -32,17 +33,32 @@ def infer(url: str, model: str, rows: Mapping[str, Sequence[Any]]) -> dict[str, 
     """Send columns of values; get the model's outputs by name, one entry a row.
 
     Raises:
-        ValueError: a column that the model takes is missing, or the server's own sentence.
+        ValueError: a column that the model takes is missing or holds what can't be sent, or the server's own sentence.
     """
     inputs = []
     for wanted in _call("GET", url, f"/v2/models/{quote(model)}")["inputs"]:
         name, datatype = wanted["name"], wanted["datatype"]
         if name not in rows:
             raise ValueError(f"model {model!r} takes the column {name!r}, which the rows don't have")
-        values = [str(value) if datatype == "BYTES" else float(value) for value in rows[name]]
+        values = [_text(value) if datatype == "BYTES" else _number(value, name) for value in rows[name]]
         inputs.append({"name": name, "datatype": datatype, "shape": [len(values), 1], "data": values})
     answer = _call("POST", url, f"/v2/models/{quote(model)}/infer", {"inputs": inputs})
     return {output["name"]: _by_row(output["shape"], output["data"]) for output in answer["outputs"]}
+
+
+def _text(value: Any) -> str:
+    """A text that is missing is the empty text, as it was when the model learned."""
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+
+
+def _number(value: Any, column: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"column {column!r} has the value {value!r}; the protocol carries finite numbers only")
+    return number
 
 
 def _by_row(shape: list[int], data: list[Any]) -> list[Any]:

@@ -65,6 +65,20 @@ def test_columns_are_sent_in_the_models_own_types_and_come_back_by_row(server):
     }
 
 
+def test_a_missing_text_is_sent_as_the_empty_text_because_the_model_learned_it_so(server):
+    server.answers["/v2/models/m"] = (200, {"inputs": [{"name": "town", "datatype": "BYTES"}]})
+    server.answers["/v2/models/m/infer"] = (200, {"outputs": []})
+    infer(server.url, "m", {"town": ["a", None, float("nan")]})
+    assert server.asked[-1][1]["inputs"][0]["data"] == ["a", "", ""]
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "many"])
+def test_a_number_that_the_protocol_cannot_carry_is_refused_with_its_column(server, value):
+    server.answers["/v2/models/m"] = (200, {"inputs": [{"name": "ratio", "datatype": "FP32"}]})
+    with pytest.raises(ValueError, match=rf"^column 'ratio' has the value {value!r}; the protocol carries finite"):
+        infer(server.url, "m", {"ratio": [1, value]})
+
+
 def test_a_column_that_the_model_takes_has_to_be_there(server):
     server.answers["/v2/models/m"] = (200, {"inputs": [{"name": "ratio", "datatype": "FP32"}]})
     with pytest.raises(ValueError, match=r"^model 'm' takes the column 'ratio', which the rows don't have$"):
