@@ -185,16 +185,18 @@ class Models:
 
     def _index(self) -> list[dict[str, str]]:
         try:
-            names = {*self._registry.models(), *self._loaded}
+            return [self._state(name) for name in sorted({*self._registry.models(), *self._loaded})]
         except Exception as error:
             raise RefusedError(f"the registry can't be read: {first_line(error)}") from error
-        return [self._state(name) for name in sorted(names)]
 
     def _state(self, name: str) -> dict[str, str]:
         model = self._loaded.get(name)
+        reason = self._reasons.get(name, "")
+        if not model and not reason:
+            reason = "its champion is not loaded; load it" if self._registry.champion(name) else "it has no champion"
         return {
             "name": name,
             "version": model.version if model else "",
             "state": "READY" if model else "UNAVAILABLE",
-            "reason": self._reasons.get(name, "" if model else "it has no champion"),
+            "reason": reason,
         }

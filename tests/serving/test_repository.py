@@ -139,11 +139,13 @@ def test_the_index_tells_the_state_of_every_model_and_why(client: Client, regist
     registry.add("flat", "1", house(), champion=False)
     registry.add("barn", "1", b"garbage")
     load(client, name="barn")
-    barn, flat, ready = client.post("/v2/repository/index").json()
+    registry.add("loft", "1", house())
+    barn, flat, ready, loft = client.post("/v2/repository/index").json()
     assert (barn["name"], barn["state"]) == ("barn", "UNAVAILABLE")
     assert "not an ONNX model" in barn["reason"]
     assert flat == {"name": "flat", "version": "", "state": "UNAVAILABLE", "reason": "it has no champion"}
     assert ready == {"name": "house", "version": "1", "state": "READY", "reason": ""}
+    assert (loft["state"], loft["reason"]) == ("UNAVAILABLE", "its champion is not loaded; load it")
     assert client.post("/v2/repository/index", json={"ready": True}).json() == [ready]
 
 
