@@ -185,7 +185,7 @@ def write(path: Path, text: str) -> None:
 
 def without_passwords(text: str) -> str:
     """The text with its URIs fit to be shown."""
-    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
+    return re.sub(r"(://[^/@:\s]*):[^/\s]*@", r"\1:***@", text)
 
 
 if __name__ == "__main__":

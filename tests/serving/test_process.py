@@ -184,7 +184,7 @@ def test_a_ready_file_that_can_not_be_written_is_one_sentence(registry: FolderRe
 
 
 def test_no_password_is_shown_with_a_registry() -> None:
-    shown = without_passwords("can't read postgresql+psycopg://ana:s3cret:x@db:5432/mlflow: no route to db:5432")
+    shown = without_passwords("can't read postgresql+psycopg://ana:s3cret:x@y@db:5432/mlflow: no route to db:5432")
     assert shown == "can't read postgresql+psycopg://ana:***@db:5432/mlflow: no route to db:5432"
 
 
