@@ -108,17 +108,24 @@ def _parse_parquet(raw: bytes, where: str) -> pd.DataFrame:
 
 def _parse_csv(raw: bytes, where: str) -> pd.DataFrame:
     text = decode(raw, where)
-    _refuse_ragged(text, where)
+    codes = _check_rows(text, where)
     # The default float parser is off in the last bit for some numbers.
-    return pd.read_csv(io.StringIO(text), float_precision="round_trip", low_memory=False)
+    return pd.read_csv(
+        io.StringIO(text), float_precision="round_trip", low_memory=False, dtype=dict.fromkeys(codes, str)
+    )
 
 
-def _refuse_ragged(text: str, where: str) -> None:
-    """pandas fills a short row with missing values, so a cut-off file would pass."""
+def _check_rows(text: str, where: str) -> set[str]:
+    """The columns of codes: digits after a zero, as in `02134`, which pandas would read as the number 2134.
+
+    It refuses ragged rows: pandas fills a short one with missing values, so a cut-off file would pass.
+    """
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
+    codes: set[str] = set()
     try:
         for fields in lines:
+            codes.update(name for name, field in zip(header, fields, strict=False) if _is_code(field))
             if not fields:
                 continue
             if not header:
@@ -131,6 +138,11 @@ def _refuse_ragged(text: str, where: str) -> None:
                 )
     except csv.Error as error:
         raise ValueError(f"{where} is truncated or no CSV: line {lines.line_num}: {error}") from error
+    return codes
+
+
+def _is_code(field: str) -> bool:
+    return field[:1] == "0" and len(field) > 1 and field.isdecimal()
 
 
 def _refuse_bad_header(header: list[str], where: str) -> None:

@@ -124,3 +124,10 @@ def test_what_is_shown_of_a_url_has_no_key_in_it():
 @pytest.mark.parametrize("chain", ["simplecache::", "zip://a.csv::", "zip://a.csv::simplecache::"])
 def test_a_uri_that_is_chained_is_shown_without_its_secrets_too(chain):
     assert without_secrets(f"{chain}https://ana:pw@host/a.zip?sig=abc") == f"{chain}https://host/a.zip"
+
+
+def test_a_code_keeps_its_zeros_and_a_number_is_a_number():
+    table = parse_table(b"zip,share,count\n02134,0.5,0\n,01.5,10\n", "a.csv")
+    assert table.zip.tolist()[0] == "02134"
+    assert table.zip.isna().tolist() == [False, True]
+    assert (table.share.tolist(), table["count"].tolist()) == ([0.5, 1.5], [0, 10])
