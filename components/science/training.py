@@ -57,7 +57,7 @@ def describe(train: pd.DataFrame, target: str, positive: str, group: str) -> Abo
     """What the model is to be: every column is a feature but the target and the protected group.
 
     Raises:
-        ValueError: nothing is left, or a column is neither a number nor a text, or named as an output is.
+        ValueError: nothing is left, or a column is neither a number nor a text, has no value, or is named as an output.
     """
     names = [str(name) for name in train.columns if name not in {target, group}]
     if not names:
@@ -118,6 +118,8 @@ def prove_equal(model: Pipeline, onnx: bytes, rows: pd.DataFrame) -> float:
 
 
 def _kind(column: "pd.Series[Any]") -> Kind:
+    if column.isna().all():
+        raise ValueError(f"column {column.name!r} has no value in the {len(column)} training rows: leave it out")
     if is_numeric_dtype(column) or is_bool_dtype(column):
         return "float"
     if is_object_dtype(column) or is_string_dtype(column):

@@ -109,6 +109,12 @@ def test_a_column_that_is_neither_number_nor_text_is_named():
         describe(rows, "deny", "yes", "")
 
 
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_a_column_whose_only_values_fell_to_the_test_rows_is_named(missing):
+    with pytest.raises(ValueError, match=r"^column 'ratio' has no value in the 120 training rows: leave it out$"):
+        describe(mixed().assign(ratio=missing), "deny", "yes", "")
+
+
 def test_a_table_of_nothing_but_the_target_is_refused():
     with pytest.raises(ValueError, match="the data has no feature column beside 'deny'"):
         describe(mixed()[["deny"]], "deny", "yes", "")
