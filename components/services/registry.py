@@ -107,7 +107,7 @@ class Registry:
             raise ValueError(f"a model can't be named {name!r}: use letters, digits, `.`, `_` and `-`, first no sign")
         if name == MLFLOWS_OWN:
             raise ValueError(f"a model can't be named {name!r}: MLflow has an experiment of its own by that name")
-        if name not in self.models():
+        if self._found(name) is None:
             _unless_there(lambda: self._client.create_registered_model(name))
         run = self._client.create_run(self._experiment(name), run_name=facts.run_id or None)
         run_id = run.info.run_id
@@ -196,20 +196,26 @@ class Registry:
             champions.pop()
         return champions if champions[-1:] == [champion] else [*champions, champion]
 
-    def _model(self, name: str) -> Any:
+    def _found(self, name: str) -> Any:
         try:
             return self._client.get_registered_model(name)
         except MlflowException as error:
             _need_unknown(error, name)
-            raise ValueError(f"no model is registered as {name!r}: {did_you_mean(name, self.models())}") from error
+            return None
+
+    def _model(self, name: str) -> Any:
+        if (found := self._found(name)) is None:
+            raise ValueError(f"no model is registered as {name!r}: {did_you_mean(name, self.models())}")
+        return found
 
     def _aliases(self, name: str) -> dict[str, str]:
         return dict(self._model(name).aliases)
 
     def _aliased(self, name: str, alias: str) -> ModelVersion | None:
-        if name not in self.models() or (version := self._aliases(name).get(alias)) is None:
+        found = self._found(name)
+        if found is None or alias not in found.aliases:
             return None
-        return self.get(name, version)
+        return self.get(name, found.aliases[alias])
 
     def _experiment(self, name: str) -> str:
         if found := self._client.get_experiment_by_name(name):
