@@ -194,14 +194,19 @@ def need_all(package: ir.Package, given: Mapping[str, Any]) -> None:
 
 
 def commit(folder: Path) -> str:
-    """The commit that a folder is at, `-dirty` if files of it were changed since; "" outside git."""
+    """The commit that a folder is at, `-dirty` if files of it were changed or added since; "" outside git."""
     if not (folder / ".git").exists():
         return ""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 (fixed)
+        at, changed = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return f"{at}-dirty" if changed else at
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 (fixed)
 
 
 class Client:

@@ -110,9 +110,9 @@ def _limits(
     floors: dict[MetricName, float],
     ceilings: dict[MetricName, float],
 ) -> Iterator[Verdict]:
-    for name, limit in floors.items():
+    for name, limit in sorted(floors.items()):
         yield _verdict(f"{name} floor{where}", metrics[name], ">=", limit)
-    for name, limit in ceilings.items():
+    for name, limit in sorted(ceilings.items()):
         yield _verdict(f"{name} ceiling{where}", metrics[name], "<=", limit)
 
 
@@ -136,7 +136,7 @@ def _of_groups(judged: dict[str, Group], column: str, rules: GroupRules) -> Iter
     for name, group in judged.items():
         yield from _limits(f" of {name}", group.metrics, rules.floors, rules.ceilings)
     if len(judged) > 1:
-        for metric, limit in rules.differences.items():
+        for metric, limit in sorted(rules.differences.items()):
             yield _verdict(f"{metric} difference by {column}", spread(judged.values(), metric), "<=", limit)
 
 

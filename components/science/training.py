@@ -81,6 +81,9 @@ def convert(model: Pipeline, about: About) -> bytes:
         target_opset=OPSET,
     )
     _name_inputs(proto.graph, list(about.features))
+    opsets = sorted(proto.opset_import, key=lambda opset: opset.domain)  # skl2onnx has them in a set's order
+    del proto.opset_import[:]
+    proto.opset_import.extend(opsets)
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(about.model_dump(), sort_keys=True)
     raw: bytes = proto.SerializeToString(deterministic=True)

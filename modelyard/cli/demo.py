@@ -92,7 +92,7 @@ def _compile(folder: "State") -> Path:
     from modelyard.submit import compile_pipeline  # noqa: PLC0415
 
     package = folder.root / "demo" / "training.yaml"
-    package.parent.mkdir(exist_ok=True)
+    package.parent.mkdir(exist_ok=True, mode=0o700)
     compile_pipeline("training", package)
     return package
 

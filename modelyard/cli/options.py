@@ -8,11 +8,20 @@ import typer
 if TYPE_CHECKING:
     from modelyard.runner.state import State
 
+
+def _folder(text: str) -> Path:
+    """A folder's path; an empty text, as an unset variable gives it, would mean the current folder."""
+    if not text:
+        raise typer.BadParameter("it is empty; name a folder, or leave the option out")
+    return Path(text)
+
+
 StateOption = Annotated[
     Path | None,
     typer.Option(
         "--state",
         metavar="DIR",
+        parser=_folder,
         help="The folder that the local runner keeps everything in; modelyard/local in your data folder by default.",
         show_default=False,
     ),

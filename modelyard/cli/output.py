@@ -68,7 +68,7 @@ class Screen:
         if self._as_json:
             return
         if self._out.is_terminal:
-            self._out.print(result, style=style or None)
+            self._out.print(result, style=style or None, soft_wrap=isinstance(result, str))  # to be pasted as it is
             return
         with self._out.capture() as capture:
             self._out.print(result)

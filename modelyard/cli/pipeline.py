@@ -50,7 +50,10 @@ def compile_package(
     Screen().show(str(file))
 
 
-@app.command(epilog="Example: modelyard pipeline run training -p data=/data/rows.csv -p target=deny -p seed=1")
+@app.command(
+    epilog="Example: modelyard pipeline run training -p data=/data/rows.csv -p schema=/data/schema.yaml "
+    "-p target=deny -p positive=yes -p group=afam -p model_name=mortgage -p seed=1"
+)
 def run(
     pipeline: Annotated[
         str,

@@ -59,7 +59,10 @@ async def _serve(state: State, port: int, serving_port: int, ready_fd: int) -> N
         store.end_lost_runs(LOST)
         runs = Runs(store, workers, Environments(state.environments), state.artifacts, state.logs)
         app = make_app(runs, [HOST, "localhost"])
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+        # kept alive for longer than the 5 s between two looks of kfp.Client
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=2)
+        )
         running = Running(os.getpid(), f"http://{HOST}:{listener.getsockname()[1]}", serving_url, state.tracking_uri)
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn takes them over while it serves
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))

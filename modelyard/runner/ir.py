@@ -150,8 +150,9 @@ def arguments(package: Package, given: Mapping[str, Any]) -> dict[str, Value]:
             values[name] = typed(given[name], definition.parameter_type, f"parameter {name!r}")
         elif definition.HasField("default_value"):
             values[name] = default(definition)
-        elif not definition.is_optional:
-            raise PackageError(f"pipeline {package.name!r} needs a value for parameter {name!r}")
+    missing = [name for name, definition in declared.items() if name not in values and not definition.is_optional]
+    if missing:
+        raise PackageError(f"pipeline {package.name!r} needs a value for {', '.join(map(repr, sorted(missing)))}")
     return values
 
 

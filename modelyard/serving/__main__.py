@@ -21,6 +21,7 @@ from modelyard.serving.errors import first_line
 from modelyard.serving.models import Models, Registry
 
 GRACE_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75
 
 log = logging.getLogger("modelyard.serving")
 
@@ -91,7 +92,14 @@ async def serve(options: argparse.Namespace, connect: Callable[[str], Registry[A
     address = listener.getsockname()[0]
     models = Models(lambda: connect(options.tracking_uri))
     app = create_app(models, max_request_bytes=options.max_request_bytes, loopback=ip_address(address).is_loopback)
-    config = uvicorn.Config(app, http="h11", ws="none", log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
     server = Server(config)
     opening = asyncio.create_task(open_up(server, models, listener, options))
     await server.serve(sockets=[listener])

@@ -67,7 +67,8 @@ class Models:
         """
         loaded = self._loaded
         if name not in loaded:
-            raise RefusedError(f"no model {show(name)} is loaded: {near(name, loaded)}", status=404)
+            why = self._reasons.get(name) or near(name, loaded)
+            raise RefusedError(f"no model {show(name)} is loaded: {why}", status=404)
         model = loaded[name]
         if version not in (None, model.version):
             raise RefusedError(

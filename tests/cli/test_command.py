@@ -67,3 +67,8 @@ def test_a_terminal_gets_colour():
         os.close(theirs)
         assert b"\x1b[1m" in screen.read(4000)
     assert "\x1b" not in modelyard("pipeline", "list").out
+
+
+def test_an_empty_state_folder_is_refused_where_it_would_mean_the_current_one(refused):
+    sentence = "Invalid value for '--state': it is empty; name a folder, or leave the option out"
+    assert refused("model", "list", "--state", "") == sentence

@@ -17,6 +17,11 @@ def add(number: int) -> int:
     return number + 1
 
 
+@dsl.pipeline(name="sums")
+def sums(first: int, second: int, third: int = 0):
+    add(number=first)
+
+
 @dsl.pipeline(name="adding")
 def adding(number: int, share: float = 0.5, note: str = "", flag: bool = False, items: list = [], more: dict = {}):  # noqa: B006
     add(number=number)
@@ -151,7 +156,7 @@ def test_a_list_call_that_is_not_understood_says_so(api, query, sentence):
     ("arguments", "sentence"),
     [
         ({"nmber": 1}, "pipeline 'adding' has no parameter 'nmber': did you mean 'number'?"),
-        ({}, "pipeline 'adding' needs a value for parameter 'number'"),
+        ({}, "pipeline 'adding' needs a value for 'number'"),
         ({"number": "one"}, "parameter 'number' is 'one'; a whole number is wanted"),
         ({"number": 1.5}, "parameter 'number' is 1.5; a whole number is wanted"),
         ({"number": True}, "parameter 'number' is True; a whole number is wanted"),
@@ -167,6 +172,10 @@ def test_wrong_arguments_are_refused_before_anything_runs(runner, arguments, sen
     status, message = refusal(runner.submit, adding, **arguments)
     assert (status, message) == (400, sentence)
     assert runner.client.list_runs().total_size == before
+
+
+def test_all_parameters_that_are_missing_are_named_at_once(runner):
+    assert refusal(runner.submit, sums)[1] == "pipeline 'sums' needs a value for 'first', 'second'"
 
 
 @pytest.mark.parametrize(

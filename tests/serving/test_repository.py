@@ -142,6 +142,8 @@ def test_the_index_tells_the_state_of_every_model_and_why(client: Client, regist
     registry.add("loft", "1", house())
     barn, flat, ready, loft = client.post("/v2/repository/index").json()
     assert (barn["name"], barn["state"]) == ("barn", "UNAVAILABLE")
+    asked = client.post("/v2/models/barn/infer", json=rows([1], ["Rome"]))
+    assert (asked.status_code, asked.json()["error"]) == (404, f'no model "barn" is loaded: {barn["reason"]}')
     assert "not an ONNX model" in barn["reason"]
     assert flat == {"name": "flat", "version": "", "state": "UNAVAILABLE", "reason": "it has no champion"}
     assert ready == {"name": "house", "version": "1", "state": "READY", "reason": ""}
