@@ -81,7 +81,7 @@ DEFAULT = chain(dsl.component(add, base_image="python:3.11"), "default")
 def main() -> None:
     """Measure, and print a table or one JSON object."""
     parser = argparse.ArgumentParser(description="The local runner beside kfp.local, and beside its science.")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each side but the virtual environments (2)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side but the virtual environments (2)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     for name in ("kfp", "root"):
