@@ -68,7 +68,7 @@ def shuffle_labels(source: Path, copy: Path) -> None:
 
 def ask(client: Client, run: Run, serving_url: str) -> list[Answer]:
     """Send three denied and three granted applications that the model hasn't learned from; what it answers."""
-    import pandas as pd  # noqa: PLC0415 (the demo's first run need not wait for it)
+    import pandas as pd
 
     rows = pd.read_parquet(client.artifact(run.step("Split data"), "test")["uri"])
     chosen = rows.groupby(TARGET, sort=True, observed=True).sample(3, random_state=SEED)

@@ -32,7 +32,7 @@ app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 def show_version(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415
+        from importlib.metadata import version
 
         typer.echo(f"modelyard {version('modelyard')}")
         raise typer.Exit

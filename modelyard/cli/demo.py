@@ -64,7 +64,7 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Train, gate, register and serve a model on real data on this machine, and see a bad one refused."""
-    from modelyard.local import on_runner  # noqa: PLC0415
+    from modelyard.local import on_runner
 
     started = time.monotonic()
     screen, folder = Screen(as_json=as_json), state_of(state)
@@ -89,7 +89,7 @@ def demo(
 
 
 def _compile(folder: "State") -> Path:
-    from modelyard.submit import compile_pipeline  # noqa: PLC0415
+    from modelyard.submit import compile_pipeline
 
     package = folder.root / "demo" / "training.yaml"
     package.parent.mkdir(exist_ok=True, mode=0o700)
@@ -98,19 +98,19 @@ def _compile(folder: "State") -> Path:
 
 
 def _set(screen: Screen, folder: "State", running: "Running", package: Path, background: ThreadPoolExecutor) -> Stage:
-    from modelyard.submit import Client  # noqa: PLC0415
+    from modelyard.submit import Client
 
     return Stage(screen, folder, running, package, Client(running.url), background.submit(_registry, running))
 
 
 def _registry(running: "Running") -> "Registry":
-    from components.services.registry import Registry  # noqa: PLC0415
+    from components.services.registry import Registry
 
     return Registry(running.tracking_uri)
 
 
 def _train(stage: Stage) -> None:
-    from modelyard import demo as work  # noqa: PLC0415
+    from modelyard import demo as work
 
     stage.screen.note("\n2. A model of real data", "bold")
     stage.screen.note(f"{short(work.data_file())}: who was denied a mortgage, Boston 1990")
@@ -122,7 +122,7 @@ def _train(stage: Stage) -> None:
 
 
 def _ask(stage: Stage) -> None:
-    from modelyard import demo as work  # noqa: PLC0415
+    from modelyard import demo as work
 
     stage.screen.note("\n3. Six applications that it hasn't seen, over the Open Inference Protocol v2", "bold")
     answers = work.ask(stage.client, stage.story.runs[REAL], stage.running.serving_url)
@@ -140,7 +140,7 @@ def _ask(stage: Stage) -> None:
 
 
 def _refuse(stage: Stage) -> None:
-    from modelyard import demo as work  # noqa: PLC0415
+    from modelyard import demo as work
 
     stage.screen.note("\n4. The same pipeline on the same rows with shuffled labels", "bold")
     data = stage.folder.root / "demo" / "shuffled-labels.csv"
@@ -167,8 +167,8 @@ def _refuse(stage: Stage) -> None:
 
 def _run(stage: Stage, name: str, data: Path) -> "Run":
     """One run of the pipeline; its numbers go into the story."""
-    from modelyard import demo as work  # noqa: PLC0415
-    from modelyard import submit  # noqa: PLC0415
+    from modelyard import demo as work
+    from modelyard import submit
 
     parameters = submit.complete(submit.read_package(stage.package), work.arguments(data), stage.running)
     with stage.screen.steps() as seen:
@@ -181,7 +181,7 @@ def _run(stage: Stage, name: str, data: Path) -> "Run":
 
 
 def _champion(stage: Stage) -> str:
-    from modelyard.demo import MODEL  # noqa: PLC0415
+    from modelyard.demo import MODEL
 
     champion = stage.registry.result().champion(MODEL)
     return champion.version if champion else "none"
@@ -241,7 +241,7 @@ def _show_ending(stage: Stage, commands: list[str], *, stays: bool) -> None:
 
 def _next(stage: Stage, state: Path | None, *, stays: bool) -> list[str]:
     """Commands that work now as they are printed."""
-    from modelyard.demo import MODEL, arguments, data_file  # noqa: PLC0415
+    from modelyard.demo import MODEL, arguments, data_file
 
     where = state_words(state)
     given = [word for name, value in arguments(data_file()).items() for word in ("-p", f"{name}={value}")]
@@ -256,7 +256,7 @@ def _next(stage: Stage, state: Path | None, *, stays: bool) -> list[str]:
 
 
 def _endpoint(stage: Stage) -> str:
-    from modelyard.demo import MODEL  # noqa: PLC0415
+    from modelyard.demo import MODEL
 
     return f"{stage.running.serving_url}/v2/models/{MODEL}/infer"
 

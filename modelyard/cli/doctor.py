@@ -12,7 +12,7 @@ EPILOG = "Example: modelyard doctor --state ./state"
 
 def doctor(state: StateOption = None, as_json: JsonOption = False) -> None:
     """Check this machine, and say what to do about each problem; exit code 1 if there is one."""
-    from modelyard.checks import check_all  # noqa: PLC0415
+    from modelyard.checks import check_all
 
     screen = Screen(as_json=as_json)
     checks = list(check_all(state_of(state)))

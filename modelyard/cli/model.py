@@ -90,7 +90,7 @@ def show(
 @app.command(epilog="Example: modelyard model promote mortgage 2")
 def promote(name: Name, version: Version, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Make a version the champion, and have the running model server load it."""
-    from modelyard import release  # noqa: PLC0415
+    from modelyard import release
 
     folder = state_of(state)
     serving_url = _serving_url(folder)
@@ -102,7 +102,7 @@ def promote(name: Name, version: Version, state: StateOption = None, as_json: Js
 @app.command(epilog="Example: modelyard model rollback mortgage")
 def rollback(name: Name, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Make the champion before this one the champion again, and have the running model server load it."""
-    from modelyard import release  # noqa: PLC0415
+    from modelyard import release
 
     folder = state_of(state)
     serving_url = _serving_url(folder)
@@ -148,7 +148,7 @@ def _registry(folder: "State") -> "Registry":
     """The registry of a state folder; asking for one that is not there would make it."""
     if not _has_registry(folder):
         raise RefusedError(f"no model is registered in {folder.root}; name another folder with --state, or train one")
-    from components.services.registry import Registry  # noqa: PLC0415
+    from components.services.registry import Registry
 
     return Registry(folder.tracking_uri)
 

@@ -31,7 +31,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 def state_of(folder: Path | None) -> "State":
     """The state folder that is meant."""
-    from modelyard.runner.state import State, default_state  # noqa: PLC0415
+    from modelyard.runner.state import State, default_state
 
     return State((folder.expanduser() if folder else default_state()).absolute())
 

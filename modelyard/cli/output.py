@@ -103,8 +103,8 @@ class Screen:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> "Table":
     """A plain table; the columns in `right` hold numbers."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
@@ -116,7 +116,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Seque
 
 def verdict(*, good: bool, yes: str = "ok", no: str = "no") -> Any:
     """A coloured word."""
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
     return Text(yes, "green") if good else Text(no, "bold red")
 
@@ -127,7 +127,7 @@ def number(value: float | None) -> str:
 
 
 def _console(*, stderr: bool) -> "Console":
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
@@ -149,10 +149,10 @@ def _in_lines(note: Callable[[str], None]) -> Callable[["Run"], None]:
 
 @contextmanager
 def _moving(console: "Console") -> Iterator[Callable[["Run"], None]]:
-    from rich.live import Live  # noqa: PLC0415
-    from rich.spinner import Spinner  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.live import Live
+    from rich.spinner import Spinner
+    from rich.table import Table
+    from rich.text import Text
 
     spinner = Spinner("dots")
 

@@ -43,7 +43,7 @@ def compile_package(
     ] = None,
 ) -> None:
     """Compile a pipeline into a package for any KFP v2 backend."""
-    from modelyard.submit import compile_pipeline  # noqa: PLC0415
+    from modelyard.submit import compile_pipeline
 
     file = output or Path(f"{name}.yaml")
     compile_pipeline(name, file)
@@ -67,8 +67,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a pipeline on the local runner, which is started for the time of the run if it isn't running."""
-    from modelyard import submit  # noqa: PLC0415
-    from modelyard.local import on_runner  # noqa: PLC0415
+    from modelyard import submit
+    from modelyard.local import on_runner
 
     screen, folder = Screen(as_json=as_json), state_of(state)
     with submit.packaged(pipeline) as file:
@@ -87,7 +87,7 @@ def run(
 
 def described(run: "Run", folder: "State") -> dict[str, Any]:
     """A run for programs."""
-    from modelyard.submit import log_of  # noqa: PLC0415
+    from modelyard.submit import log_of
 
     steps = [
         {
@@ -111,7 +111,7 @@ def described(run: "Run", folder: "State") -> dict[str, Any]:
 
 def failure(run: "Run", folder: "State") -> str:
     """Why a run didn't succeed, and where to read more."""
-    from modelyard.submit import log_of  # noqa: PLC0415
+    from modelyard.submit import log_of
 
     logs = [log_of(folder, run, step) for step in run.steps if step.state == "FAILED"]
     where = next((f"\nlog: {log}" for log in logs if log.exists()), "")

@@ -18,7 +18,7 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")
 @app.command(epilog="Example: modelyard runner start --state ./state --port 8888")
 def start(state: StateOption = None, port: Port = 0, serving_port: Port = 0, as_json: JsonOption = False) -> None:
     """Start the runner and its model server in the background."""
-    from modelyard.runner import state as runner_state  # noqa: PLC0415
+    from modelyard.runner import state as runner_state
 
     screen, folder = Screen(as_json=as_json), state_of(state)
     with screen.waiting(f"starting the local runner on {folder.root}"), sentences():
@@ -30,7 +30,7 @@ def start(state: StateOption = None, port: Port = 0, serving_port: Port = 0, as_
 @app.command(epilog="Example: modelyard runner stop --state ./state")
 def stop(state: StateOption = None) -> None:
     """Stop the runner and its model server; runs that are under way are marked as cancelled."""
-    from modelyard.runner import state as runner_state  # noqa: PLC0415
+    from modelyard.runner import state as runner_state
 
     folder = state_of(state)
     with sentences():
