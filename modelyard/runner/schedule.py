@@ -6,7 +6,7 @@ Every task is a coroutine that waits for its upstream tasks, so all that are rea
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -79,8 +79,12 @@ class Schedule:
     ) -> Outcome:
         upstream = {other: await waiting for other, waiting in waits_for.items()}
         place = Place(str(uuid.uuid4()), name, task.task_info.name or name, parent_id)
+        return await self._kept(place, self._triggered(place, task, dag_inputs, upstream))
+
+    async def _kept(self, place: Place, work: Awaitable[Outcome]) -> Outcome:
+        """What the work of a task comes to, once the journal has it."""
         try:
-            outcome = await self._triggered(place, task, dag_inputs, upstream)
+            outcome = await work
         except asyncio.CancelledError:
             self.journal.ended(place, Outcome(RuntimeState.CANCELED))
             raise
@@ -133,13 +137,7 @@ class Schedule:
                     str(uuid.uuid4()), f"{place.name}-{index}", f"{place.display_name} [{index}]", place.task_id
                 )
                 self.journal.started(turn, mine)
-                try:
-                    outcome = await self._component(turn, component, mine)
-                except asyncio.CancelledError:
-                    self.journal.ended(turn, Outcome(RuntimeState.CANCELED))
-                    raise
-                self.journal.ended(turn, outcome)
-                return outcome
+                return await self._kept(turn, self._component(turn, component, mine))
 
         async with asyncio.TaskGroup() as group:
             turns = [group.create_task(one(index, item)) for index, item in enumerate(items)]

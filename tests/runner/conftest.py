@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -26,7 +26,6 @@ from modelyard.runner.store import Store, Task
 from modelyard.runner.workers import Workers
 
 SECONDS = 60.0
-FINAL = {"SUCCEEDED", "FAILED", "CANCELED"}
 
 
 @dataclass(frozen=True)
@@ -116,16 +115,3 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     yield Runner(url, state, client, started["runs"], started["loop"], packages)
     started["server"].should_exit = True
     thread.join(SECONDS)
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Path]:
-    """Compile a pipeline to a file."""
-    folder = tmp_path_factory.mktemp("compiled")
-
-    def compile_to_file(pipeline: Any) -> Path:
-        package = folder / f"{pipeline.name}.yaml"
-        compiler.Compiler().compile(pipeline, str(package))
-        return package
-
-    return compile_to_file

@@ -23,7 +23,6 @@ FEW = settings(
     suppress_health_check=[HealthCheck.too_slow],  # cores are shared
 )
 LONG = "a number of 4400 digits"
-KEYS = st.sampled_from(["name", "shape", "data", "inputs", "id"]) | st.text(max_size=5)
 SCALARS = (
     st.none()
     | st.booleans()
