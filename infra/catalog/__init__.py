@@ -1,0 +1,152 @@
+"""What AWS offers, where and at what price: dated tables beside this file, read when they are asked for.
+
+Every price, offering and quota names its source; `sources.csv` says what that is and of which day.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+HERE = Path(__file__).parent
+REGIONS = HERE / "regions"
+
+# Amazon EKS user guide, "Amazon EKS networking requirements for VPC and subnets", read 2026-11-21:
+# a cluster's subnets can't be in these.
+UNUSABLE_ZONES = frozenset({"use1-az3", "usw1-az2", "cac1-az3"})
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceType:
+    """An EC2 instance type."""
+
+    name: str
+    vcpus: int
+    memory_gib: float
+    architecture: str  # amd64 or arm64
+    gpu: str  # the model in lower case as EC2's API calls it: "a10g", "h100"; "" without one
+    gpus: int  # as Kubernetes counts them: a type with a part of a GPU has one
+    gpu_memory_gib: float  # of all GPUs together
+    local_disk_gb: int
+    efa_interfaces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for a unit, as its source had it on a day."""
+
+    usd: float
+    unit: str
+    source: str
+    date: date
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where facts are from."""
+
+    name: str
+    date: date
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """An instance type in a region."""
+
+    zones: frozenset[str]
+    zones_source: str
+    on_demand: Price | None
+    spot: Price | None  # the mean of the zones
+
+
+@cache
+def sources() -> Mapping[str, Source]:
+    """Every source by name."""
+    return MappingProxyType(
+        {row["name"]: Source(row["name"], date.fromisoformat(row["date"]), row["what"]) for row in _rows("sources.csv")}
+    )
+
+
+@cache
+def instance_types() -> Mapping[str, InstanceType]:
+    """Every known instance type by name."""
+    return MappingProxyType(
+        {
+            row["name"]: InstanceType(
+                name=row["name"],
+                vcpus=int(row["vcpus"]),
+                memory_gib=float(row["memory_gib"]),
+                architecture=row["architecture"],
+                gpu=row["gpu"],
+                gpus=int(row["gpus"]),
+                gpu_memory_gib=float(row["gpu_memory_gib"]),
+                local_disk_gb=int(row["local_disk_gb"]),
+                efa_interfaces=int(row["efa_interfaces"]),
+            )
+            for row in _rows("instance_types.csv")
+        }
+    )
+
+
+@cache
+def regions() -> tuple[str, ...]:
+    """The regions with a table, sorted."""
+    return tuple(sorted(path.stem for path in REGIONS.glob("*.csv")))
+
+
+@cache
+def offerings(region: str) -> Mapping[str, Offering]:
+    """What a region offers by instance type; KeyError for an unknown region."""
+    if region not in regions():
+        raise KeyError(region)
+    return MappingProxyType(
+        {
+            row["instance_type"]: Offering(
+                frozenset(row["zones"].split()) - UNUSABLE_ZONES,
+                row["zones_source"],
+                _hourly(row["on_demand"], row["on_demand_source"]),
+                _hourly(row["spot"], row["spot_source"]),
+            )
+            for row in _rows(f"regions/{region}.csv")
+        }
+    )
+
+
+@cache
+def zones(region: str) -> tuple[str, ...]:
+    """The ids of the zones that EKS can use, sorted; KeyError for an unknown region."""
+    return tuple(sorted(frozenset().union(*(offering.zones for offering in offerings(region).values()))))
+
+
+def offered_in(region: str, instance_type: str) -> frozenset[str]:
+    """The ids of the zones with that type that EKS can use; empty for an unknown type, KeyError for a region."""
+    offering = offerings(region).get(instance_type)
+    return offering.zones if offering else frozenset()
+
+
+def hourly_price(region: str, instance_type: str, capacity: str = "on-demand") -> Price | None:
+    """The price of an hour with Linux, on demand or "spot"; None if not known, KeyError for an unknown region."""
+    if capacity not in {"on-demand", "spot"}:
+        raise ValueError(f"capacity is '{capacity}', not 'on-demand' or 'spot'")
+    if (offering := offerings(region).get(instance_type)) is None:
+        return None
+    return offering.spot if capacity == "spot" else offering.on_demand
+
+
+def hourly_usd(region: str, instance_type: str, capacity: str = "on-demand") -> float | None:
+    """The same as a number."""
+    price = hourly_price(region, instance_type, capacity)
+    return price.usd if price else None
+
+
+def _hourly(usd: str, source: str) -> Price | None:
+    return Price(float(usd), "hour", source, sources()[source].date) if usd else None
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    with (HERE / name).open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
