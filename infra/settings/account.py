@@ -1,0 +1,36 @@
+"""What may be written about an AWS account."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from infra.settings.base import AccountId, Arn, CostCenter, Email, Lifetime, Settings
+
+Upstream = Literal["public.ecr.aws", "registry.k8s.io", "quay.io", "docker.io", "ghcr.io", "registry.gitlab.com"]
+OPEN_UPSTREAMS = ("public.ecr.aws", "registry.k8s.io", "quay.io")
+"""Registries that ECR pulls through without credentials."""
+
+
+class AccountSettings(Settings):
+    """What exists once an AWS account and region; `account.NAME` is its stack, and environments name it."""
+
+    account_id: AccountId
+    """The account; `up` in another one is refused."""
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    """The region of the account stack and of every environment on it."""
+    owner: Email
+    """Who answers for it."""
+    cost_center: CostCenter
+    """Who pays for it: the tag `cost-center`."""
+    lifetime: Lifetime = Lifetime.DURABLE
+    """`throwaway` may be destroyed to nothing, `durable` protects what holds data."""
+    notify: Annotated[tuple[Email, ...], Field(min_length=1, max_length=10)]
+    """Who is told of unusual spending and of threats."""
+    anomaly_usd: Annotated[float, Field(ge=1)] = 100
+    """Unusual spending of at least this many dollars a day is reported."""
+    threat_detection: bool = True
+    """GuardDuty with EKS runtime monitoring; off only where your organisation runs it for all accounts."""
+    pull_through: tuple[Upstream, ...] = OPEN_UPSTREAMS
+    """Registries whose images are pulled through ECR."""
+    pull_through_credentials: dict[Upstream, Arn] = {}
+    """For docker.io, ghcr.io and registry.gitlab.com: the secret `ecr-pullthroughcache/…` in Secrets Manager."""

@@ -1,0 +1,108 @@
+"""What all settings share: the base model and the types of their values."""
+
+import ipaddress
+import re
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Base of everything that a file in stacks/ may hold: frozen, and a misspelled key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Security(StrEnum):
+    """How closed an environment is; docs/environments.md has what each one decides."""
+
+    STANDARD = "standard"
+    HARDENED = "hardened"
+
+    @property
+    def hardened(self) -> bool:
+        """Whether it is the closed one."""
+        return self is Security.HARDENED
+
+    @property
+    def log_days(self) -> int:
+        """For how long logs in CloudWatch are kept: a time that CloudWatch offers, a year for Checkov's CKV_AWS_338."""
+        return 731 if self.hardened else 365
+
+
+class Lifetime(StrEnum):
+    """Whether an environment may be destroyed to nothing; docs/environments.md has what each one decides."""
+
+    THROWAWAY = "throwaway"
+    DURABLE = "durable"
+
+    @property
+    def durable(self) -> bool:
+        """Whether what holds data is kept."""
+        return self is Lifetime.DURABLE
+
+    @property
+    def key_deletion_days(self) -> int:
+        """How long a KMS key is pending deletion: the shortest and the longest that KMS allows."""
+        return 30 if self.durable else 7
+
+
+class Rung(StrEnum):
+    """A kind of EC2 capacity."""
+
+    RESERVED = "reserved"
+    ON_DEMAND = "on-demand"
+    SPOT = "spot"
+
+
+def _private_range(text: str) -> str:
+    network = _network(text)
+    if not any(network.subnet_of(ipaddress.IPv4Network(private)) for private in PRIVATE_RANGES):
+        raise ValueError(f"a VPC here is private: a range within {', '.join(PRIVATE_RANGES)}")
+    if not 16 <= network.prefixlen <= 20:
+        raise ValueError(
+            f"/{network.prefixlen} is too {'large for AWS' if network.prefixlen < 16 else 'small for the subnets of nodes'};"
+            " /16 to /20 is allowed"
+        )
+    return text
+
+
+def _allowed_source(text: str) -> str:
+    network = _network(text)
+    if network.prefixlen < 8:
+        raise ValueError(
+            f"{text} lets in half the internet or more; list the addresses of your offices and VPN, /8 or longer"
+        )
+    return text
+
+
+def _network(text: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        try:
+            meant = ipaddress.IPv4Network(text, strict=False)
+        except ValueError:
+            raise ValueError("it isn't an IPv4 range like 10.40.0.0/16") from error
+        raise ValueError(f"it has bits beyond its prefix; {meant} is the range that it lies in") from error
+
+
+PRIVATE_RANGES = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+"""RFC 1918."""
+
+AccountId = Annotated[str, Field(pattern=r"^\d{12}$", description="The 12 digits of an AWS account, in quotes.")]
+Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d{12}:.+$")]
+RoleArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
+CostCenter = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Email = Annotated[str, Field(pattern=r"^[^@\s<>\"']+@[^@\s<>\"']+\.[A-Za-z]{2,}$", max_length=254)]
+InstanceTypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
+ProfileName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,29}[a-z0-9]$")]
+SourceRange = Annotated[str, AfterValidator(_allowed_source)]
+SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]
+VpcId = Annotated[str, Field(pattern=r"^vpc-[0-9a-f]{8,17}$")]
+VpcRange = Annotated[str, AfterValidator(_private_range)]
+ZoneId = Annotated[str, Field(pattern=r"^[a-z]{3,4}\d-az\d+$", description="A zone's id: its name differs by account.")]
+
+SLUG = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
+"""An environment's name: it starts the names of buckets, which have 63 characters at most."""
