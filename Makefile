@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types lock bench clean
+.PHONY: help setup demo test check lint types lock bench schemas clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: setup ## Measure the local runner against kfp's own (needs the package re
 lock: setup ## Resolve the dependencies again and write requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --output-file requirements.txt
+
+schemas: setup ## Write the JSON Schemas of the files in stacks/ again
+	@$(BIN)/python -m infra.settings.schemas
 
 clean: ## Remove .venv and the caches of the tools
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from infra.settings.base import AccountId, Arn, CostCenter, Email, Lifetime, Settings
+from infra.settings.base import AccountId, Arn, CostCenter, Email, Lifetime, RegionName, Settings
 
 Upstream = Literal["public.ecr.aws", "registry.k8s.io", "quay.io", "docker.io", "ghcr.io", "registry.gitlab.com"]
-OPEN_UPSTREAMS = ("public.ecr.aws", "registry.k8s.io", "quay.io")
+OPEN_UPSTREAMS: tuple[Upstream, ...] = ("public.ecr.aws", "registry.k8s.io", "quay.io")
 """Registries that ECR pulls through without credentials."""
 
 
@@ -16,7 +16,7 @@ class AccountSettings(Settings):
 
     account_id: AccountId
     """The account; `up` in another one is refused."""
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    region: RegionName
     """The region of the account stack and of every environment on it."""
     owner: Email
     """Who answers for it."""
@@ -32,5 +32,5 @@ class AccountSettings(Settings):
     """GuardDuty with EKS runtime monitoring; off only where your organisation runs it for all accounts."""
     pull_through: tuple[Upstream, ...] = OPEN_UPSTREAMS
     """Registries whose images are pulled through ECR."""
-    pull_through_credentials: dict[Upstream, Arn] = {}
+    pull_through_credentials: dict[Upstream, Arn] = Field(default={})
     """For docker.io, ghcr.io and registry.gitlab.com: the secret `ecr-pullthroughcache/…` in Secrets Manager."""

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -61,19 +61,15 @@ def _private_range(text: str) -> str:
     if not any(network.subnet_of(ipaddress.IPv4Network(private)) for private in PRIVATE_RANGES):
         raise ValueError(f"a VPC here is private: a range within {', '.join(PRIVATE_RANGES)}")
     if not 16 <= network.prefixlen <= 20:
-        raise ValueError(
-            f"/{network.prefixlen} is too {'large for AWS' if network.prefixlen < 16 else 'small for the subnets of nodes'};"
-            " /16 to /20 is allowed"
-        )
+        why = "large for AWS" if network.prefixlen < 16 else "small for the subnets of nodes"
+        raise ValueError(f"/{network.prefixlen} is too {why}; /16 to /20 is allowed")
     return text
 
 
 def _allowed_source(text: str) -> str:
     network = _network(text)
     if network.prefixlen < 8:
-        raise ValueError(
-            f"{text} lets in half the internet or more; list the addresses of your offices and VPN, /8 or longer"
-        )
+        raise ValueError(f"{text} lets in too much of the internet; list your offices and VPN, each /8 or longer")
     return text
 
 
@@ -91,18 +87,46 @@ def _network(text: str) -> ipaddress.IPv4Network:
 PRIVATE_RANGES = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 """RFC 1918."""
 
-AccountId = Annotated[str, Field(pattern=r"^\d{12}$", description="The 12 digits of an AWS account, in quotes.")]
-Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d{12}:.+$")]
-RoleArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
-CostCenter = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-Email = Annotated[str, Field(pattern=r"^[^@\s<>\"']+@[^@\s<>\"']+\.[A-Za-z]{2,}$", max_length=254)]
-InstanceTypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
-ProfileName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,29}[a-z0-9]$")]
+FORMS: dict[str, str] = {}
+"""What the patterns of texts mean, in words for messages."""
+
+
+def _text(pattern: str, words: str, most: int = 2048) -> Any:
+    FORMS[pattern] = words
+    return Field(pattern=pattern, max_length=most, description=words)
+
+
+AccountId = Annotated[str, _text(r"^\d{12}$", "the 12 digits of an AWS account")]
+Arn = Annotated[str, _text(r"^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d{12}:.+$", "an ARN like arn:aws:…")]
+CostCenter = Annotated[str, _text(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "one word of letters, digits, . _ and -", 63)]
+DatabaseClass = Annotated[str, _text(r"^db\.[a-z0-9]+\.[a-z0-9]+$", "an RDS instance class like db.m7g.large")]
+Email = Annotated[str, _text(r"^[^@\s<>\"']+@[^@\s<>\"']+\.[A-Za-z]{2,}$", "an e-mail address", 254)]
+InstanceTypeName = Annotated[str, _text(r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$", "an EC2 instance type like m7i.large")]
+Label = Annotated[
+    str,
+    _text(
+        r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$",
+        "a Kubernetes label's key like example.com/part",
+    ),
+]
+LabelValue = Annotated[str, _text(r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$", "a Kubernetes label's value")]
+ProfileName = Annotated[
+    str, _text(r"^[a-z][a-z0-9-]{0,28}[a-z0-9]$", "a profile's name: 2 to 30 lower-case letters, digits and hyphens")
+]
+RegionName = Annotated[str, _text(r"^[a-z]{2}(-[a-z]+)+-\d$", "a region like us-east-1")]
+RepositoryName = Annotated[
+    str, _text(r"^[a-z0-9]+([._/-][a-z0-9]+)*$", "a repository's name: lower-case words with . _ - or / between", 200)
+]
+ReservationId = Annotated[str, _text(r"^cr-[0-9a-f]{8,17}$", "a capacity reservation's id, cr- and hexadecimal digits")]
+RoleArn = Annotated[
+    str, _text(r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$", "an IAM role's ARN, arn:aws:iam::…:role/…")
+]
 SourceRange = Annotated[str, AfterValidator(_allowed_source)]
-SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]
-VpcId = Annotated[str, Field(pattern=r"^vpc-[0-9a-f]{8,17}$")]
+StackName = Annotated[str, _text(r"^[a-z][a-z0-9-]*$", "a name: lower-case letters, digits and hyphens", 40)]
+SubnetId = Annotated[str, _text(r"^subnet-[0-9a-f]{8,17}$", "a subnet's id, subnet- and hexadecimal digits")]
+VpcId = Annotated[str, _text(r"^vpc-[0-9a-f]{8,17}$", "a VPC's id, vpc- and hexadecimal digits")]
 VpcRange = Annotated[str, AfterValidator(_private_range)]
-ZoneId = Annotated[str, Field(pattern=r"^[a-z]{3,4}\d-az\d+$", description="A zone's id: its name differs by account.")]
+ZoneId = Annotated[str, _text(r"^[a-z]{2,4}\d-[a-z0-9-]*az\d+$", "a zone's id like use1-az1; names differ by account")]
 
 SLUG = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
 """An environment's name: it starts the names of buckets, which have 63 characters at most."""

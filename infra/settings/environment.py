@@ -7,15 +7,18 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from infra.settings.base import (
     CostCenter,
+    DatabaseClass,
     Email,
     InstanceTypeName,
     Lifetime,
     ProfileName,
+    ReservationId,
     RoleArn,
     Rung,
     Security,
     Settings,
     SourceRange,
+    StackName,
     SubnetId,
     VpcId,
     VpcRange,
@@ -122,9 +125,9 @@ class SystemNodes(Settings):
 class Reservation(Settings):
     """Capacity that is paid for whether it is used or not: an ODCR or a Capacity Block."""
 
-    id: Annotated[str, Field(pattern=r"^cr-[0-9a-f]{8,17}$")] | None = None
+    id: ReservationId | None = None
     """Its id, `cr-` and hexadecimal digits."""
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default={})
     """Or tags that it has."""
 
     @model_validator(mode="after")
@@ -191,7 +194,7 @@ class StorageSettings(Settings):
 class DatabaseSettings(Settings):
     """One managed database."""
 
-    instance_class: Annotated[str, Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")] = "db.t4g.medium"
+    instance_class: DatabaseClass = "db.t4g.medium"
     storage_gb: Annotated[int, Field(ge=20, le=65536)] = 20
     max_storage_gb: Annotated[int, Field(ge=20, le=65536)] = 100
     """It grows by itself up to this."""
@@ -254,7 +257,7 @@ class Environment(Settings):
 class AwsEnvironment(Environment):
     """An environment on AWS."""
 
-    account: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = "main"
+    account: StackName = "main"
     """`main` means the stack `account.main`, whose account and region are this environment's too."""
     network: Annotated[
         Annotated[NewNetwork, Tag("new")] | Annotated[ExistingNetwork, Tag("existing")], Discriminator(_network_kind)
@@ -286,7 +289,7 @@ class ExistingCapacity(Settings):
     """Nodes of a hardware profile that an existing cluster has."""
 
     nodes: Share
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default={})
     """The labels by which they are known there; left out: modelyard.dev/profile."""
 
 

@@ -12,7 +12,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from infra.settings.base import FORMS
+
 MOST_BYTES = 256 * 1024
+MOST_NAMES = 40
 T = TypeVar("T", bound=BaseModel)
 Key = tuple[str | int, ...]
 """Where a value is: the keys and indices that lead to it."""
@@ -57,9 +60,9 @@ class Document:
         """Whether the file itself holds this value."""
         return tuple(key) in self.lines
 
-    def problem(self, key: Sequence[str | int], sentence: str, *, within: int = 0) -> Problem:
-        """Something wrong with a value; the first `within` keys are left out of its name."""
-        return Problem(shown(self.path), self.line(key), spelled(key[within:]), sentence)
+    def problem(self, key: Sequence[str | int], sentence: str) -> Problem:
+        """Something wrong with a value."""
+        return Problem(shown(self.path), self.line(key), spelled(key), sentence)
 
 
 def shown(path: Path) -> str:
@@ -68,43 +71,27 @@ def shown(path: Path) -> str:
 
 
 def spelled(key: Sequence[str | int]) -> str:
-    """A key as people write it: `hardware.a10g.max`, `zones[1]`."""
+    """A key as people write it, `hardware.a10g.max` or `zones[1]`, without what all of a stack file stands under."""
+    if len(key) > 1 and key[0] == "config" and str(key[1]).startswith("modelyard:"):
+        key = key[2:]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).removeprefix(".")
 
 
 def read(path: Path) -> Document:
     """Read one YAML file strictly: no key twice, nothing that YAML readers disagree about. Raises SettingsError."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise SettingsError([Problem(shown(path), 1, "", f"there is no such file{_beside(path)}")]) from None
-    except OSError as error:
-        raise SettingsError([Problem(shown(path), 1, "", f"it can't be read: {error.strerror}")]) from error
-    if len(raw) > MOST_BYTES:
-        raise SettingsError(
-            [Problem(shown(path), 1, "", f"it is larger than {MOST_BYTES // 1024} KiB: not a settings file")]
-        )
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise SettingsError([Problem(shown(path), line, "", "it isn't UTF-8 text; save it as UTF-8")]) from error
+    text = _text(path)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise SettingsError(
-            [Problem(shown(path), line, "", "it has a control character, which YAML doesn't allow")]
-        ) from error
+        raise _unreadable(path, "it has a control character, which YAML doesn't allow", line) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        sentence = f"it isn't YAML: {error.problem or error.context}"
-        raise SettingsError([Problem(shown(path), mark.line + 1 if mark else 1, "", sentence)]) from error
+        raise _unreadable(path, f"it isn't YAML: {error.problem}", mark.line + 1 if mark else 1) from error
     except RecursionError as error:
-        raise SettingsError([Problem(shown(path), 1, "", "it is nested too deeply")]) from error
+        raise _unreadable(path, "it is nested too deeply") from error
     if node is None:
-        raise SettingsError([Problem(shown(path), 1, "", "it is empty")])
+        raise _unreadable(path, "it is empty")
     reader = _Reader(path)
     data = reader.value(node, ())
     if reader.problems:
@@ -112,16 +99,36 @@ def read(path: Path) -> Document:
     return Document(path, data, reader.lines)
 
 
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise _unreadable(path, f"there is no such file{_beside(path)}") from None
+    except OSError as error:
+        raise _unreadable(path, f"it can't be read: {error.strerror}") from error
+    if len(raw) > MOST_BYTES:
+        raise _unreadable(path, f"it is larger than {MOST_BYTES // 1024} KiB, which no settings need")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, "it isn't UTF-8 text; save it as that", raw[: error.start].count(b"\n") + 1) from error
+
+
+def _unreadable(path: Path, sentence: str, line: int = 1) -> SettingsError:
+    return SettingsError([Problem(shown(path), line, "", sentence)])
+
+
 def validate(model: type[T], data: Any, document: Document, within: Key = ()) -> T:
     """Make a model of what a document holds at `within`. Raises SettingsError."""
-    problems = [document.problem((*within, *key), sentence, within=len(within)) for key, sentence in _secrets(data)]
+    problems = [document.problem((*within, *key), sentence) for key, sentence in _secrets(data)]
     try:
         made = model.model_validate_json(json.dumps(data))
     except ValidationError as error:
         known = {problem.key for problem in problems}
         for details in error.errors(include_url=False):
             key, sentence = _told(details, model, data)
-            problem = document.problem((*within, *key), sentence, within=len(within))
+            problem = document.problem((*within, *key), sentence)
             if problem.key not in known:  # a secret's value may be in the message
                 problems.append(problem)
     if problems:
@@ -143,13 +150,13 @@ class _Reader:
         if id(node) in self._seen:
             return self._refuse(node, key, "YAML aliases are not taken here; write it out")
         self._seen.add(id(node))
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in TAGS:
             return self._refuse(node, key, f"the YAML tag {node.tag} is not taken here")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*key, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node, key)
+        return self._scalar(node.value, node, key)
 
     def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -161,34 +168,29 @@ class _Reader:
             if name.value == "<<":
                 self._refuse(name, here, "YAML merge keys are not taken here; write it out")
             elif name.value in made:
-                first = self.lines[here]
-                self._refuse(
-                    name, here, f"it is there twice, first on line {first}; keep one", name.start_mark.line + 1
-                )
+                self._refuse(name, here, f"it is there twice, first on line {self.lines[here]}; keep one")
             else:
                 self.lines[here] = name.start_mark.line + 1
                 made[name.value] = self.value(item, here)
         return made
 
-    def _scalar(self, node: yaml.ScalarNode, key: Key) -> Any:
-        text = node.value
-        if node.style is not None:
+    def _scalar(self, text: str, node: yaml.Node, key: Key) -> Any:
+        if getattr(node, "style", None) is not None:
             return text
-        if text in CORE:
-            return CORE[text]
-        if re.fullmatch(r"-?(0|[1-9]\d*)", text):
-            return int(text) if len(text) < 19 else self._refuse(node, key, f"{text} is too large a number")
-        if re.fullmatch(r"-?(0|[1-9]\d*)\.\d+", text):
-            return float(text)
+        if not text:
+            return self._refuse(node, key, "it has no value; give it one, or leave the key out")
+        if re.fullmatch(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?", text) or text in {"true", "false"}:
+            return json.loads(text)
         if AMBIGUOUS.fullmatch(text):
             return self._refuse(node, key, f"YAML readers disagree about a plain {text}; {_plainer(text)}")
         return text
 
-    def _refuse(self, node: yaml.Node, key: Key, sentence: str, line: int | None = None) -> None:
-        self.problems.append(Problem(shown(self.path), line or node.start_mark.line + 1, spelled(key), sentence))
+    def _refuse(self, node: yaml.Node, key: Key, sentence: str) -> None:
+        self.problems.append(Problem(shown(self.path), node.start_mark.line + 1, spelled(key), sentence))
 
 
-CORE = {"true": True, "false": False, "null": None}
+TAGS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value"}
+"""What plain YAML is made of."""
 AMBIGUOUS = re.compile(
     r"y|n|yes|no|on|off|true|false|null|~|"  # words of YAML 1.1
     r"[-+]?(\d[\d_]*)?(\.[\d_]*)?(e[-+]?\d+)?|[-+]?\.(inf|nan)|0[xob][\da-f_]+|"  # numbers of all kinds
@@ -205,8 +207,8 @@ def _plainer(text: str) -> str:
         return f'write false, or "{text}" for the word'
     if re.fullmatch(r"[-+]?[\d.]+e[-+]?\d+", text, re.IGNORECASE) and abs(float(text)) < 1e15:
         return f'write {float(text):.15g}, or "{text}" for the text'
-    if not text or text == "~":
-        return 'write "" for an empty text, or leave the key out'
+    if text == "~":
+        return "leave the key out, or give it a value"
     return f'write it as a plain decimal number, or "{text}" for the text'
 
 
@@ -240,7 +242,7 @@ def _secrets(data: Any, key: Key = ()) -> Iterator[tuple[Key, str]]:
         if kind:
             yield (
                 key,
-                f"it looks like {kind} in plain text; take it out, change it where it is used, and keep it in Secrets Manager",
+                f"it looks like {kind} in plain text; take it out, revoke it, and keep the new one in Secrets Manager",
             )
 
 
@@ -265,38 +267,45 @@ def _told(details: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[Key
 
 def _sentence(details: ErrorDetails, model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     kind, context, given = details["type"], details.get("ctx", {}), details.get("input")
-    if kind == "extra_forbidden":
-        return f"there is no such setting; {_meant(str(location[-1]), _fields(model, location[:-1]))}"
-    if kind == "missing":
-        return "it is missing and has to be given"
-    if kind == "value_error":
-        return str(context["error"])
-    if kind in {"enum", "literal_error"}:
-        expected = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        return f"{given!r} is not allowed; {_meant(str(given), expected)}"
-    if kind == "string_pattern_mismatch":
-        return f"{given!r} is not of the form {context['pattern']}"
-    if kind.endswith("_type") and kind not in {"model_type"}:
-        kinds = {
-            "string": "a text, in quotes if it looks like a number",
-            "int": "a whole number",
-            "float": "a number",
-            "bool": "true or false",
-            "tuple": "a list",
-            "dict": "a mapping of keys to values",
-        }
-        wanted = kinds.get(kind.removesuffix("_type"))
-        if wanted:
-            return f"{_brief(given)} is not what belongs here; write {wanted}"
-    if kind == "model_type":
-        return f"{_brief(given)} is not what belongs here; write keys and values"
-    message = details["msg"].removeprefix("Input should be ").replace("valid ", "")
-    return f"{_brief(given)} is not allowed: {message[0].lower()}{message[1:]}"
+    match kind:
+        case "extra_forbidden":
+            sentence = f"there is no such setting; {near(str(location[-1]), _fields(model, location))}"
+        case "missing":
+            sentence = "it is missing and has to be given"
+        case "value_error":
+            sentence = str(context["error"])
+        case "enum" | "literal_error":
+            allowed = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+            sentence = f"{_brief(given)} is not allowed; {near(str(given), allowed)}"
+        case "string_pattern_mismatch":
+            wanted = FORMS.get(context["pattern"], f"of the form {context['pattern']}")
+            sentence = f"{_brief(given)} is not {wanted}"
+        case _ if kind.removesuffix("_type") in KINDS:
+            sentence = f"{_brief(given)} is not what belongs here; write {KINDS[kind.removesuffix('_type')]}"
+        case _:
+            message = details["msg"].removeprefix("Input should be ").replace("valid ", "")
+            sentence = f"{_brief(given)} is not allowed: {message[0].lower()}{message[1:]}"
+    return sentence
+
+
+KINDS = {
+    "string": "a text, in quotes if it looks like a number",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "a list",
+    "dict": "keys and values",
+    "model": "keys and values",
+}
+"""What to write, by pydantic's names of kinds."""
 
 
 def _brief(given: Any) -> str:
+    """A value as it stands in a message; what might be a secret is cut off."""
     text = json.dumps(given)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if re.search(r"[^\s:@]{20}", text) and all(re.search(kind, text) for kind in ("[a-z]", "[A-Z]", r"\d")):
+        return f"{text[:4]}…"
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _fields(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
@@ -304,11 +313,10 @@ def _fields(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
     at = [schema]
-    for part in location:
+    for part in location[:-1]:
         at = [inner for node in at for inner in _inside(node, part, definitions)] or at
-    return sorted(
-        {name for node in at for choice in _choices(node, definitions) for name in choice.get("properties", {})}
-    )
+    choices = [choice for node in at for choice in _choices(node, definitions)]
+    return sorted({name for choice in choices for name in choice.get("properties", {})} - {str(location[-1])})
 
 
 def _choices(node: dict[str, Any], definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -329,11 +337,14 @@ def _inside(node: dict[str, Any], part: int | str, definitions: dict[str, Any]) 
             yield choice["items"]
 
 
-def _meant(name: str, names: Iterable[str]) -> str:
+def near(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence that refuses a name: what was meant, else what there is."""
     known = sorted(names)
-    if near := get_close_matches(name, known, n=1):
-        return f"did you mean {near[0]}?"
-    return f"allowed: {', '.join(known)}"
+    if found := get_close_matches(name, known, n=1):
+        return f"did you mean {found[0]}?"
+    return (
+        f"there is {', '.join(known[:MOST_NAMES])}{f' and {len(known) - MOST_NAMES} more' * (len(known) > MOST_NAMES)}"
+    )
 
 
 def _beside(path: Path) -> str:

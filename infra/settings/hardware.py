@@ -4,17 +4,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from infra.settings.base import InstanceTypeName, ProfileName, Rung, Settings
-
-LABEL = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
-VALUE = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
+from infra.settings.base import InstanceTypeName, Label, LabelValue, ProfileName, Rung, Settings
 
 
 class Taint(Settings):
     """What keeps pods away that don't tolerate it."""
 
-    key: Annotated[str, Field(pattern=LABEL)]
-    value: Annotated[str, Field(pattern=VALUE)] = ""
+    key: Label
+    value: LabelValue = ""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
 
 
@@ -39,7 +36,7 @@ class Profile(Settings):
     """Elastic Fabric Adapter interfaces, for training that spans nodes."""
     placement_group: bool = False
     """Put the nodes close together, in one cluster placement group."""
-    labels: dict[Annotated[str, Field(pattern=LABEL)], Annotated[str, Field(pattern=VALUE)]] = {}
+    labels: dict[Label, LabelValue] = Field(default={})
     """Labels beyond modelyard.dev/profile, which every node has."""
     taints: tuple[Taint, ...] = ()
     """Taints beyond nvidia.com/gpu, which every GPU node has."""

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from infra import catalog
 from infra.settings.account import OPEN_UPSTREAMS, AccountSettings
 from infra.settings.base import SLUG
-from infra.settings.environment import AwsEnvironment, ExistingEnvironment, NewNetwork
-from infra.settings.files import Document, Key, Problem, SettingsError, read, shown, validate
+from infra.settings.environment import AwsEnvironment, Capacity, ExistingEnvironment, ExistingNetwork, NewNetwork
+from infra.settings.files import Document, Key, Problem, SettingsError, near, read, shown, validate
 from infra.settings.hardware import HardwareSettings, Profile
 
 ENVIRONMENT = "modelyard:environment"
@@ -48,7 +47,7 @@ Stack = AccountStack | EnvironmentStack
 def load(folder: Path, name: str, config: Any = None) -> Stack:
     """Read a stack's settings from stacks/. Raises SettingsError with everything that is wrong.
 
-    `config` is what Pulumi says that the stack's configuration is, where Pulumi runs; without it the file's own is taken.
+    `config` is what Pulumi takes for the stack's configuration; without it the file's own is taken.
     """
     if name.startswith("account."):
         return _account(folder, name, config)
@@ -70,54 +69,59 @@ def stack_file(folder: Path, name: str) -> Path:
 
 def _account(folder: Path, name: str, config: Any) -> AccountStack:
     document = read(stack_file(folder, name))
-    data, within = _config(document, ACCOUNT, config)
-    settings = validate(AccountSettings, data, document, within)
+    data = _config(document, ACCOUNT, config)
+    settings = validate(AccountSettings, data, document, ("config", ACCOUNT))
     _raise(_account_problems(settings, document))
     return AccountStack(name=name, settings=settings, document=document)
 
 
 def _environment(folder: Path, name: str, config: Any) -> EnvironmentStack:
     document = read(stack_file(folder, name))
+    hardware = read(folder / "hardware.yaml")
+    here: Key = ("config", ENVIRONMENT)
     problems: list[Problem] = []
-    within: Key = ("config", ENVIRONMENT)
+    settings: AwsEnvironment | ExistingEnvironment | None = None
+    profiles: dict[str, Profile] | None = None
+    kind: type[AwsEnvironment | ExistingEnvironment]
     try:
-        data, _ = _config(document, ENVIRONMENT, config)
+        data = _config(document, ENVIRONMENT, config)
         existing = isinstance(data, dict) and "kubeconfig" in (data.get("cluster") or {})
-        settings = validate(ExistingEnvironment if existing else AwsEnvironment, data, document, within)
+        kind = ExistingEnvironment if existing else AwsEnvironment
+        settings = validate(kind, data, document, here)
     except SettingsError as error:
         problems += error.problems
     try:
-        hardware = read(folder / "hardware.yaml")
         profiles = validate(HardwareSettings, hardware.data, hardware).profiles
-        problems += _profile_problems(profiles, hardware)
+        _raise(_profile_problems(profiles, hardware))
     except SettingsError as error:
         problems += error.problems
-    _raise(problems)
+    if problems or settings is None or profiles is None:
+        raise SettingsError(problems)
 
-    account = None
-    if isinstance(settings, AwsEnvironment):
-        if not stack_file(folder, f"account.{settings.account}").exists():
-            there = ", ".join(stack.removeprefix("account.") for stack in names(folder) if stack.startswith("account."))
-            sentence = f"there is no Pulumi.account.{settings.account}.yaml; there is {there or 'none yet'}"
-            _raise([document.problem((*within, "account"), sentence, within=len(within))])
-        account = _account(folder, f"account.{settings.account}", None)
-    offered = {}
-    for wanted in settings.hardware:
-        if wanted in profiles:
-            offered[wanted] = profiles[wanted]
-        else:
-            sentence = f"hardware.yaml has no such profile; it has {', '.join(profiles)}"
-            problems.append(document.problem((*within, "hardware", wanted), sentence, within=len(within)))
+    account = _account_of(settings, folder, document) if isinstance(settings, AwsEnvironment) else None
+    offered = {wanted: profiles[wanted] for wanted in settings.hardware if wanted in profiles}
+    for wanted in settings.hardware.keys() - offered.keys():
+        sentence = f"hardware.yaml has no such profile; {near(wanted, profiles)}"
+        problems.append(document.problem((*here, "hardware", wanted), sentence))
     if account and isinstance(settings, AwsEnvironment):
         for key, sentence in _aws_problems(settings, offered, account.settings.region):
-            problems.append(document.problem((*within, *key), sentence, within=len(within)))
+            problems.append(document.problem((*here, *key), sentence))
     _raise(problems)
     return EnvironmentStack(
         name=name, settings=settings, profiles=offered, account=account, document=document, hardware=hardware
     )
 
 
-def _config(document: Document, key: str, config: Any) -> tuple[Any, Key]:
+def _account_of(settings: AwsEnvironment, folder: Path, document: Document) -> AccountStack:
+    stack = f"account.{settings.account}"
+    if not stack_file(folder, stack).exists():
+        there = [one.removeprefix("account.") for one in names(folder) if one.startswith("account.")]
+        sentence = f"there is no {stack_file(folder, stack).name}; {near(settings.account, there)}"
+        raise SettingsError([document.problem(("config", ENVIRONMENT, "account"), sentence)])
+    return _account(folder, stack, None)
+
+
+def _config(document: Document, key: str, config: Any) -> Any:
     data = document.data
     if not isinstance(data, dict):
         raise SettingsError([document.problem((), "a stack file is keys and values; see the other ones in stacks/")])
@@ -136,103 +140,92 @@ def _config(document: Document, key: str, config: Any) -> tuple[Any, Key]:
             if name.startswith("modelyard:") and name != key
         ]
     _raise(problems)
-    return (data["config"][key] if config is None else config), ("config", key)
+    return data["config"][key] if config is None else config
 
 
 def _account_problems(settings: AccountSettings, document: Document) -> Iterator[Problem]:
+    here: Key = ("config", ACCOUNT)
     if settings.region not in catalog.regions():
-        yield document.problem(
-            ("config", ACCOUNT, "region"),
-            f"{settings.region} is not a region that is known here; {_regions()}",
-            within=2,
-        )
+        sentence = f"{settings.region} is not known here; {near(settings.region, catalog.regions())}"
+        yield document.problem((*here, "region"), sentence)
     for upstream in settings.pull_through:
         if upstream not in OPEN_UPSTREAMS and upstream not in settings.pull_through_credentials:
             sentence = f"{upstream} wants credentials: name their secret under pull_through_credentials"
-            yield document.problem(("config", ACCOUNT, "pull_through"), sentence, within=2)
-
-
-def _regions() -> str:
-    return f"known: {', '.join(catalog.regions())}"
+            yield document.problem((*here, "pull_through"), sentence)
 
 
 def _profile_problems(profiles: dict[str, Profile], hardware: Document) -> Iterator[Problem]:
     types = catalog.instance_types()
     for name, profile in profiles.items():
         key: Key = ("profiles", name, "instance_types")
-        known = [types[wanted] for wanted in profile.instance_types if wanted in types]
         for index, wanted in enumerate(profile.instance_types):
-            if wanted not in types:
-                yield hardware.problem((*key, index), f"{wanted} is no EC2 instance type{_near(wanted, types)}")
-        if len({one.architecture for one in known}) > 1:
-            yield hardware.problem(
-                key, "its types have different architectures, so that an image would run on some only"
-            )
-        for index, wanted in enumerate(profile.instance_types):
-            if not (one := types.get(wanted)):
-                continue
-            if (one.gpu, one.gpus) != (profile.gpu, profile.gpus):
-                has = f"{one.gpus} {one.gpu}" if one.gpus else "no GPU"
-                said = f"{profile.gpus} {profile.gpu}" if profile.gpus else "none"
-                yield hardware.problem((*key, index), f"{wanted} has {has}, and the profile says {said}")
-            if profile.efa and not one.efa_interfaces:
-                yield hardware.problem(
-                    (*key, index), f"{wanted} has no EFA interface; leave efa out or take another type"
-                )
+            for sentence in _type_problems(profile, wanted):
+                yield hardware.problem((*key, index), sentence)
+        if len({types[wanted].architecture for wanted in profile.instance_types if wanted in types}) > 1:
+            yield hardware.problem(key, "they have different architectures, so that an image would run on some only")
 
 
-def _near(wanted: str, types: Any) -> str:
-    near = get_close_matches(wanted, types, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+def _type_problems(profile: Profile, wanted: str) -> Iterator[str]:
+    types = catalog.instance_types()
+    if not (known := types.get(wanted)):
+        yield f"{wanted} is no EC2 instance type; {near(wanted, types)}"
+        return
+    if (known.gpu, known.gpus) != (profile.gpu, profile.gpus):
+        has = f"{known.gpus} {known.gpu}" if known.gpus else "no GPU"
+        said = f"{profile.gpus} {profile.gpu}" if profile.gpus else "none"
+        yield f"{wanted} has {has}, and the profile says {said}"
+    if profile.efa and not known.efa_interfaces:
+        yield f"{wanted} has no EFA interface; leave efa out or take another type"
 
 
 def _aws_problems(settings: AwsEnvironment, profiles: dict[str, Profile], region: str) -> Iterator[tuple[Key, str]]:
     """What an environment asks for that its region doesn't have."""
-    zones = catalog.zones(region)
-    network = settings.network
-    if isinstance(network, NewNetwork):
-        if isinstance(network.zones, int) and network.zones > len(zones):
-            yield ("network", "zones"), f"{region} has {len(zones)} zones that EKS can use: {', '.join(zones)}"
-        if isinstance(network.zones, tuple):
-            for index, zone in enumerate(network.zones):
-                if zone not in zones:
-                    yield (
-                        ("network", "zones", index),
-                        f"EKS can't use {zone} in {region}; it can use {', '.join(zones)}",
-                    )
+    if wrong := list(_network_problems(settings.network, region)):
+        yield from wrong
+        return
     for name in settings.system_nodes.instance_types:
         if name not in catalog.instance_types():
-            yield (
-                ("system_nodes", "instance_types"),
-                f"{name} is no EC2 instance type{_near(name, catalog.instance_types())}",
-            )
+            sentence = f"{name} is no EC2 instance type; {near(name, catalog.instance_types())}"
+            yield ("system_nodes", "instance_types"), sentence
         elif not catalog.offered_in(region, name):
             yield ("system_nodes", "instance_types"), f"{region} doesn't offer {name}"
-    wanted = network.zones if isinstance(network, NewNetwork) and isinstance(network.zones, tuple) else zones
+    chosen = settings.network.zones if isinstance(settings.network, NewNetwork) else 0
+    zones = chosen if isinstance(chosen, tuple) else catalog.zones(region)
     for name, profile in profiles.items():
-        capacity = settings.hardware[name]
-        offered = {zone for one in profile.instance_types for zone in catalog.offered_in(region, one)}
-        for zone in capacity.zones:
-            if zone not in wanted:
-                yield ("hardware", name, "zones"), f"{zone} is not among the network's zones: {', '.join(wanted)}"
-        if not offered & set(capacity.zones or wanted):
-            where = f"only in {', '.join(sorted(offered))}" if offered else f"nowhere in {region}"
-            yield (
-                ("hardware", name),
-                f"{', '.join(profile.instance_types)} is offered {where}, which is no zone of the network",
-            )
-        for rung in capacity.max:
-            if rung not in profile.capacity:
-                allowed = ", ".join(profile.capacity)
-                yield ("hardware", name, "max"), f"the profile's capacity doesn't have {rung}; it has {allowed}"
-        prices = {one: catalog.hourly_usd(region, one) for one in profile.instance_types}
-        for one, usd in prices.items():
-            if usd and usd > profile.max_usd_per_hour:
-                sentence = (
-                    f"{one} costs {usd:g} USD an hour in {region}, above the profile's max_usd_per_hour"
-                    f" {profile.max_usd_per_hour:g}; raise that or drop the type"
-                )
-                yield ("hardware", name), sentence
+        for key, sentence in _capacity_problems(settings.hardware[name], profile, region, zones):
+            yield ("hardware", name, *key), sentence
+
+
+def _network_problems(network: NewNetwork | ExistingNetwork, region: str) -> Iterator[tuple[Key, str]]:
+    usable = catalog.zones(region)
+    wanted = network.zones if isinstance(network, NewNetwork) else ()
+    if isinstance(wanted, int):
+        if wanted > len(usable):
+            yield ("network", "zones"), f"{region} has {len(usable)} zones that EKS can use: {', '.join(usable)}"
+        return
+    for index, zone in enumerate(wanted):
+        if zone not in usable:
+            yield ("network", "zones", index), f"EKS can't use {zone} in {region}; it can use {', '.join(usable)}"
+
+
+def _capacity_problems(
+    capacity: Capacity, profile: Profile, region: str, zones: tuple[str, ...]
+) -> Iterator[tuple[Key, str]]:
+    for zone in capacity.zones:
+        if zone not in zones:
+            yield ("zones",), f"{zone} is not among the network's zones: {', '.join(zones)}"
+    offered = {zone for one in profile.instance_types for zone in catalog.offered_in(region, one)}
+    if not offered & set(capacity.zones or zones):
+        where = f"in {', '.join(sorted(offered))} only" if offered else f"nowhere in {region}"
+        types = ", ".join(profile.instance_types)
+        yield (), f"{types} is offered {where}, which is no zone of the network; add such a zone or drop the profile"
+    for rung in capacity.max:
+        if rung not in profile.capacity:
+            yield ("max",), f"the profile's capacity doesn't have {rung}; it has {', '.join(profile.capacity)}"
+    for one in profile.instance_types:
+        if (usd := catalog.hourly_usd(region, one) or 0) > profile.max_usd_per_hour:
+            limit = f"max_usd_per_hour {profile.max_usd_per_hour:g} in hardware.yaml"
+            yield (), f"{one} costs {usd:g} USD an hour in {region}, above {limit}; raise that or drop the type"
 
 
 def _raise(problems: Any) -> None:

@@ -1,0 +1,1 @@
+"""What may be written in stacks/, and what is said of what may not."""
