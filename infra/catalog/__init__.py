@@ -8,15 +8,34 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 
 HERE = Path(__file__).parent
 REGIONS = HERE / "regions"
+PRICES = HERE / "prices"
 
-# Amazon EKS user guide, "Amazon EKS networking requirements for VPC and subnets", read 2026-11-21:
-# a cluster's subnets can't be in these.
+# A cluster's subnets can't be in these: Amazon EKS User Guide, network_reqs.html#network-requirements-subnets, and
+# repost.aws/knowledge-center/eks-cluster-creation-errors, as quoted in public repositories on 2026-11-21.
 UNUSABLE_ZONES = frozenset({"use1-az3", "usw1-az2", "cac1-az3"})
+
+# Amazon EC2 Instance Types Guide, "Amazon EC2 instance type quotas": by the letters that a type's name begins with,
+# on demand and on spot; P on spot has a quota for P5 and one for those before it.
+_STANDARD, _G = ("L-1216C47A", "L-34B43A08"), ("L-DB2E81BA", "L-3819A6DF")
+VCPU_QUOTAS: Mapping[str, tuple[str, str | None]] = {
+    **dict.fromkeys(("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z"), _STANDARD),
+    **dict.fromkeys(("g", "gr", "vt"), _G),
+    "p": ("L-417A185B", None),
+    "trn": ("L-2C3B7624", "L-6B0D517C"),
+    "inf": ("L-1945791B", "L-B5D1601B"),
+    "dl": ("L-6E869C2A", "L-85EED4F7"),
+    "f": ("L-74FC7D96", "L-88CF9481"),
+    "x": ("L-7295265B", "L-E3A00192"),
+    "u": ("L-43DA4232", None),
+    "hpc": ("L-F7808C92", None),
+}
+SPOT_P_QUOTAS = {"2": "L-7212CCBC", "3": "L-7212CCBC", "4": "L-7212CCBC", "5": "L-C4BD4855"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +51,19 @@ class InstanceType:
     gpu_memory_gib: float  # of all GPUs together
     local_disk_gb: int
     efa_interfaces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit of AWS Service Quotas as a new account has it."""
+
+    code: str
+    service: str
+    name: str
+    default: float
+    counts: str  # what: "vCPUs", "clusters", …
+    per: str  # region, account, vpc, zone, cluster or node group
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +173,57 @@ def hourly_usd(region: str, instance_type: str, capacity: str = "on-demand") -> 
     """The same as a number."""
     price = hourly_price(region, instance_type, capacity)
     return price.usd if price else None
+
+
+@cache
+def unit_prices(region: str) -> Mapping[str, Price]:
+    """What other things cost in a region by item; KeyError for an unknown region."""
+    if region not in regions():
+        raise KeyError(region)
+    return MappingProxyType(
+        {
+            row["item"]: Price(float(row["usd"]), row["unit"], row["source"], sources()[row["source"]].date)
+            for row in _rows(f"prices/{region}.csv")
+        }
+    )
+
+
+def unit_price(region: str, item: str) -> Price | None:
+    """The price of an item such as "nat-gateway-hour"; None if not known there, KeyError for an unknown region."""
+    return unit_prices(region).get(item)
+
+
+@cache
+def quotas() -> Mapping[str, Quota]:
+    """The quotas that a plan counts, by code."""
+    return MappingProxyType(
+        {
+            row["code"]: Quota(
+                row["code"],
+                row["service"],
+                row["name"],
+                float(row["default"]),
+                row["counts"],
+                row["per"],
+                row["source"],
+            )
+            for row in _rows("quotas.csv")
+        }
+    )
+
+
+def vcpu_quota(instance_type: str, capacity: str = "on-demand") -> str | None:
+    """The code of the quota that an instance type's vCPUs count on; None where AWS documents none (P6 on spot)."""
+    family = instance_type.split(".", maxsplit=1)[0]
+    letters = "".join(takewhile(str.isalpha, family))
+    if letters not in VCPU_QUOTAS:
+        raise KeyError(instance_type)
+    on_demand, spot = VCPU_QUOTAS[letters]
+    if capacity == "on-demand":
+        return on_demand
+    if capacity != "spot":
+        raise ValueError(f"capacity is '{capacity}', not 'on-demand' or 'spot'")
+    return SPOT_P_QUOTAS.get(family[1:2]) if letters == "p" else spot
 
 
 def _hourly(usd: str, source: str) -> Price | None:

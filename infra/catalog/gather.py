@@ -1,20 +1,24 @@
-"""How the EC2 tables were first made: `python -m infra.catalog.gather`, from two Go modules and moto's package.
+"""How the tables were first made: `python -m infra.catalog.gather`, from packages and what was read on pages.
 
-What they hold is AWS's own answer of their day; `modelyard prices refresh` asks AWS itself.
+`read.csv` has what people read; `sources.csv` says where. `modelyard prices refresh` asks AWS itself.
 """
 
+import ast
+import csv
 import gzip
 import json
 import re
 import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile
 
-from infra.catalog import HERE, REGIONS, tables
+from infra.catalog import HERE, PRICES, REGIONS, tables
 
 FACTS = "moto-5.2.5"  # EC2's describe-instance-types and describe-instance-type-offerings
 NEWER = "karpenter-1.15.1"  # us-east-1 on demand
@@ -24,17 +28,35 @@ MODULES = {
     OLDER: "github.com/cristim/ec2-instances-info@v0.0.0-20250528091325-32acf84f42eb",
 }
 HOME = "us-east-1"  # the region of the newer prices
+LISTED = "finops-mcp-0.12.0"  # us-east-1 by SKU
+LISTED_ITEMS = {
+    "NAT_GATEWAY_HOURLY": ("nat-gateway-hour", "hour"),
+    "NAT_GATEWAY_PER_GB": ("nat-gateway-gb", "gb"),
+    "PUBLIC_IPV4_HOURLY": ("public-ipv4-hour", "hour"),
+    "EBS_SNAPSHOT_PER_GB_MONTH": ("ebs-snapshot-gb-month", "gb-month"),
+    "EBS_GP3_PER_IOPS_MONTH": ("ebs-gp3-iops-month", "iops-month"),
+    "EBS_GP3_PER_MIBPS_MONTH": ("ebs-gp3-mibps-month", "mibps-month"),
+    "S3_LIST_PER_1000": ("s3-put-requests-1k", "1k requests"),
+    "S3_GET_PER_1000": ("s3-get-requests-1k", "1k requests"),
+    "S3_EGRESS_PER_GB": ("data-transfer-out-gb", "gb"),
+    "ALB_HOURLY": ("load-balancer-hour", "hour"),
+}
+ENGINES = {"PostgreSQL": "postgres", "MySQL": "mysql"}
+FAMILIES = {"t3", "t4g", "m6g", "m6i", "m7g", "m7i", "m8g", "r6g", "r6i", "r7g", "r7i", "r8g"}
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
+
+Item = tuple[float, str, str]  # US dollars, unit, source
 
 
 def main() -> None:
-    """Write the instance types and a table for each region."""
+    """Write the instance types and each region's two tables."""
     moto = Path(str(files("moto"))) / "ec2" / "resources"
     types = [made for facts in _gunzip(moto / "instance_types.json.gz").values() for made in _type(facts)]
     known = {row["name"] for row in types}
     tables.write(HERE / "instance_types.csv", tables.TYPES, types)
 
-    newer, older = dict(_karpenter()), _ec2instances()
+    newer, older, rds = dict(_karpenter()), _ec2instances(), _rds()
+    read = _rows("read.csv")
     changed = {name for name, usd in newer.items() if older[HOME].get(name, {}).get("on_demand", usd) != usd}
     for path in (moto / "instance_type_offerings" / "availability-zone-id").glob("*.json.gz"):
         region = path.name.removesuffix(".json.gz")
@@ -49,6 +71,9 @@ def main() -> None:
                 on_demand, source = newer.get(name), NEWER
             elif name in changed:  # AWS has changed it since: known to be wrong is worse than not known
                 on_demand = None
+            for row in read:
+                if (row["region"], row["item"]) == (region, f"ec2-{name}-hour"):
+                    on_demand, source = float(row["usd"]), row["source"]
             rows.append(
                 {
                     "instance_type": name,
@@ -61,6 +86,19 @@ def main() -> None:
                 }
             )
         tables.write(REGIONS / f"{region}.csv", tables.REGION, rows)
+
+        items = rds[region] | (_listed() if region == HOME else {})
+        for row in read:
+            if row["region"] == region and not row["item"].startswith("ec2-"):
+                items[row["item"]] = (float(row["usd"]), row["unit"], row["source"])
+        tables.write(
+            PRICES / f"{region}.csv",
+            tables.PRICES,
+            [
+                {"item": item, "usd": tables.number(usd), "unit": unit, "source": source}
+                for item, (usd, unit, source) in items.items()
+            ],
+        )
 
 
 def _type(facts: dict[str, Any]) -> Iterator[dict[str, object]]:
@@ -97,6 +135,46 @@ def _ec2instances() -> dict[str, dict[str, dict[str, float]]]:
                 what: float(usd) for what, usd in prices.items() if usd not in {None, "N/A"} and float(usd) > 0
             }
     return found
+
+
+def _rds() -> dict[str, dict[str, Item]]:
+    found: dict[str, dict[str, Item]] = defaultdict(dict)
+    for facts in json.loads(_read(OLDER, "data/rds-instances.json")):
+        name = facts["instance_type"]
+        if name.split(".")[1] not in FAMILIES:
+            continue
+        for region, engines in facts["pricing"].items():
+            for engine, short in ENGINES.items():
+                if usd := float(engines.get(engine, {}).get("ondemand") or 0):
+                    found[region][f"rds-{short}-single-az-{name}-hour"] = (usd, "hour", OLDER)
+                    found[region][f"rds-{short}-multi-az-{name}-hour"] = (2 * usd, "hour", f"{OLDER}-doubled")
+    return found
+
+
+def _listed() -> dict[str, Item]:
+    with TemporaryDirectory() as folder:
+        package = LISTED.rpartition("-")
+        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder]
+        subprocess.run([*download, f"{package[0]}=={package[2]}"], check=True)  # noqa: S603
+        with ZipFile(next(Path(folder).glob("*.whl"))) as archive:
+            tree = ast.parse(archive.read("finops/aws_prices.py"))
+    values = {
+        line.targets[0].id: line.value
+        for line in tree.body
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
+    } | {
+        line.target.id: line.value
+        for line in tree.body
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value
+    }
+    items = {item: (ast.literal_eval(values[name]), unit, LISTED) for name, (item, unit) in LISTED_ITEMS.items()}
+    items["ebs-gp3-gb-month"] = (ast.literal_eval(values["EBS_PER_GB_MONTH"])["gp3"], "gb-month", LISTED)
+    return items
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (HERE / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _read(module: str, name: str) -> bytes:

@@ -11,7 +11,7 @@ TYPES = (
     "name", "vcpus", "memory_gib", "architecture", "gpu", "gpus", "gpu_memory_gib", "local_disk_gb", "efa_interfaces",
 )  # fmt: skip
 REGION = ("instance_type", "zones", "zones_source", "on_demand", "on_demand_source", "spot", "spot_source")
-PRICES = ("region", "item", "usd", "unit", "source")
+PRICES = ("item", "usd", "unit", "source")
 
 Row = Mapping[str, object]
 
