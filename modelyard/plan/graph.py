@@ -10,7 +10,7 @@ import gc
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, TypeVarTuple
 
 import pulumi
@@ -50,6 +50,8 @@ class Resource:
     custom: bool
     secrets: frozenset[str]
     id: str = ""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """What AWS adds to the inputs, as far as it can be known."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ class Recorder:
             custom=request.custom,
             secrets=frozenset(key for key, value in request.object.fields.items() if _holds_secret(value)),
             id=made.id if made else "",
+            outputs=made.outputs if made else {},
         )
         answer = resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
         if made:

@@ -1,0 +1,152 @@
+"""A plan beside an earlier plan, and beside the states that Pulumi writes."""
+
+import json
+from dataclasses import asdict
+
+import pulumi
+import pulumi_aws as aws
+import pytest
+
+from modelyard.plan.difference import Change, difference, read
+from modelyard.plan.graph import SECRET, record
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
+URN = "urn:pulumi:dev::modelyard::"
+ENVELOPE = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+
+
+def plan(retention=7, password="old", extra=()):
+    def program():
+        network = aws.ec2.Vpc("net", cidr_block="10.0.0.0/16")
+        aws.ec2.Subnet("a", vpc_id=network.id, cidr_block="10.0.0.0/24")
+        role = aws.iam.Role("role", assume_role_policy="{}")
+        document = {"Statement": [{"Action": "s3:GetObject", "Resource": role.arn}]}
+        aws.iam.RolePolicy("policy", role=role.id, policy=pulumi.Output.json_dumps(document))
+        aws.cloudwatch.LogGroup("logs", retention_in_days=retention)
+        aws.rds.Instance("db", instance_class="db.t4g.micro", password=password)
+        for name in extra:
+            aws.sqs.Queue(name)
+
+    return record(program, project="modelyard", stack="dev", config={})
+
+
+def state_of(graph, **changes):
+    """What the engine would keep of it: drawn ids, envelopes, defaults, providers, the stack."""
+    drawn = {"net": "vpc-0f00", "role": "role-93ab2c1"}
+    real_arn = "arn:aws:iam::999988887777:role/role-93ab2c1"
+    provider = {"urn": f"{URN}pulumi:providers:aws::default", "type": "pulumi:providers:aws", "inputs": {}}
+    resources = [{"urn": f"{URN}pulumi:pulumi:Stack::modelyard-dev", "type": "pulumi:pulumi:Stack"}, provider]
+    for resource in graph.resources:
+        inputs = json.loads(json.dumps(resource.inputs))
+        if resource.name == "a":
+            inputs["vpcId"] = "vpc-0f00"
+        if resource.name == "policy":
+            inputs["role"] = "role-93ab2c1"
+            document = json.loads(inputs["policy"])
+            document["Statement"][0]["Resource"] = real_arn
+            inputs["policy"] = json.dumps(document, indent=1)
+        if resource.name == "db":
+            inputs["password"] = {**ENVELOPE, "ciphertext": "v1:abc"}
+        entry = {
+            "urn": resource.urn,
+            "type": resource.type,
+            "custom": True,
+            "id": drawn.get(resource.name, resource.id),
+            "inputs": {"__defaults": ["region"], "region": "eu-west-1", **inputs, **changes.get(resource.name, {})},
+            "outputs": {"arn": real_arn} if resource.name == "role" else {},
+            "dependencies": list(resource.dependencies),
+        }
+        resources.append(entry)
+    return {"version": 3, "deployment": {"resources": resources}}
+
+
+def written(tmp_path, document):
+    path = tmp_path / "before.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def saved(tmp_path, graph):
+    resources = [{**asdict(resource), "secrets": sorted(resource.secrets)} for resource in graph.resources]
+    return written(tmp_path, {"resources": resources})
+
+
+def test_a_saved_plan_does_not_differ_from_itself(tmp_path):
+    result = difference(read(saved(tmp_path, plan())), plan())
+    assert (result.created, result.deleted, result.changed) == ((), (), {})
+
+
+def test_what_is_new_gone_and_changed_is_named_by_urn(tmp_path):
+    result = difference(read(saved(tmp_path, plan(extra=["old"]))), plan(retention=30, extra=["new"]))
+    assert result.created == (f"{URN}aws:sqs/queue:Queue::new",)
+    assert result.deleted == (f"{URN}aws:sqs/queue:Queue::old",)
+    logs = f"{URN}aws:cloudwatch/logGroup:LogGroup::logs"
+    assert result.changed == {logs: (Change("retentionInDays", 7, 30),)}
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_what_the_engine_and_aws_add_to_a_state_is_no_difference(tmp_path, checkpoint):
+    state = state_of(plan())
+    if checkpoint:
+        state = {"version": 3, "checkpoint": {"stack": "dev", "latest": state["deployment"]}}
+    result = difference(read(written(tmp_path, state)), plan())
+    assert (result.created, result.deleted, result.changed) == ((), (), {})
+
+
+def test_a_policy_that_changed_is_shown_by_the_statement(tmp_path):
+    document = {"Statement": [{"Action": "s3:*", "Resource": "arn:aws:iam::999988887777:role/role-93ab2c1"}]}
+    state = state_of(plan(), policy={"policy": json.dumps(document)})
+    changes = difference(read(written(tmp_path, state)), plan()).changed
+    assert list(changes.values()) == [(Change("policy.Statement[0].Action", "s3:*", "s3:GetObject"),)]
+
+
+def test_a_property_that_comes_or_goes_has_no_value_on_the_other_side(tmp_path):
+    state = state_of(plan(), net={"enableDnsHostnames": True, "cidrBlock": None})
+    changes = difference(read(written(tmp_path, state)), plan()).changed
+    assert list(changes.values()) == [
+        (Change("cidrBlock", None, "10.0.0.0/16"), Change("enableDnsHostnames", True, None)),
+    ]
+
+
+def test_a_secret_is_masked_even_if_the_earlier_state_had_it_in_clear(tmp_path):
+    state = state_of(plan(), db={"password": "hunter2"})
+    changes = difference(read(written(tmp_path, state)), plan()).changed
+    assert list(changes.values()) == [(Change("password", SECRET, SECRET),)]
+    shown = state_of(plan(), db={"password": {**ENVELOPE, "plaintext": '"hunter2"'}})
+    assert "hunter2" not in repr(read(written(tmp_path, shown)))
+
+
+def test_an_empty_stack_makes_everything_new(tmp_path):
+    empty = written(tmp_path, {"version": 3, "checkpoint": {"stack": "dev", "latest": None}})
+    assert len(difference(read(empty), plan()).created) == len(plan().resources)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"version": 3, "deploy', "is not JSON at line 1: perhaps only a part of it was written"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"\xff\xfe", "is not text in UTF-8"),
+        (b"[]", "is neither a plan"),
+        (b"null", "is neither a plan"),
+        (b'{"resources": {"a": 1}}', "is neither a plan"),
+        (b'{"resources": [{"urn": "u"}]}', "is neither a plan"),
+        (b'{"deployment": {"resources": [7]}}', "is neither a plan"),
+        (b'{"deployment": {"resources": [{"urn": "u", "type": "t", "inputs": [1]}]}}', "is neither a plan"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_in_a_sentence(tmp_path, content, message):
+    path = tmp_path / "state.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{path} {message}[^\n]*$"):
+        read(path)
+
+
+def test_a_file_that_is_missing_or_far_too_large_is_refused_unread(tmp_path):
+    with pytest.raises(ValueError, match=r"none.json can't be read: No such file or directory$"):
+        read(tmp_path / "none.json")
+    huge = tmp_path / "huge.json"
+    with huge.open("wb") as file:
+        file.truncate(300 * 1024 * 1024)
+    with pytest.raises(ValueError, match=r"huge.json is larger than 256 MB"):
+        read(huge)
