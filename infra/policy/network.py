@@ -1,0 +1,54 @@
+"""The network, and who may reach what in it."""
+
+from collections.abc import Iterator
+
+from pulumi_policy import Severity
+
+from infra.policy.control import Item, Stack, each, listed, together
+
+VPC = "aws:ec2/vpc:Vpc"
+GROUP = "aws:ec2/securityGroup:SecurityGroup"
+GROUP_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
+INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+DEFAULT_GROUP = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
+FLOW_LOG = "aws:ec2/flowLog:FlowLog"
+EVERYBODY = ("0.0.0.0/0", "::/0")
+
+
+@together("vpc-flow-logs", Severity.MEDIUM, [4], "FSBP EC2.6; CKV2_AWS_11", setting="network")
+def flow_logs(stack: Stack) -> Iterator[tuple[Item, str]]:
+    """Every VPC has a flow log, of refused traffic at least."""
+    for vpc in stack.of(VPC):
+        logs = stack.that_use(vpc, FLOW_LOG, "vpcId")
+        if not any(log.at("trafficType") in ("ALL", "REJECT") for log in logs):
+            yield vpc, "it has no flow log of the traffic that was refused"
+
+
+@together("vpc-default-group-closed", Severity.MEDIUM, [1], "FSBP EC2.2; CKV2_AWS_12", setting="network")
+def default_group_closed(stack: Stack) -> Iterator[tuple[Item, str]]:
+    """The security group that AWS puts into every VPC lets nothing in or out."""
+    for vpc in stack.of(VPC):
+        groups = stack.that_use(vpc, DEFAULT_GROUP, "vpcId")
+        if not groups:
+            yield vpc, "its default security group is as AWS made it: whatever is in it reaches everything else in it"
+        for group in groups:
+            if group.at("ingress") or group.at("egress"):
+                yield group, "it lets traffic through"
+
+
+@each("no-open-ingress", Severity.HIGH, [1], "FSBP EC2.18; CKV_AWS_24, 25, 260", GROUP, GROUP_RULE, INGRESS_RULE)
+def no_open_ingress(item: Item) -> Iterator[str]:
+    """No security group lets in the whole internet."""
+    if item.type == GROUP:
+        sources = [source for rule in listed(item.at("ingress")) for source in _sources(rule)]
+    elif item.type == INGRESS_RULE:
+        sources = [item.at("cidrIpv4"), item.at("cidrIpv6")]
+    else:
+        sources = _sources(item.props) if item.at("type") == "ingress" else []
+    for source in sources:
+        if isinstance(source, str) and source in EVERYBODY:
+            yield f"it lets in {source}"
+
+
+def _sources(rule: dict[str, object]) -> list[object]:
+    return [*listed(rule.get("cidrBlocks")), *listed(rule.get("ipv6CidrBlocks"))]
