@@ -99,7 +99,7 @@ class Offering:
 def sources() -> Mapping[str, Source]:
     """Every source by name."""
     return MappingProxyType(
-        {row["name"]: Source(row["name"], date.fromisoformat(row["date"]), row["what"]) for row in _rows("sources.csv")}
+        {row["name"]: Source(row["name"], date.fromisoformat(row["date"]), row["what"]) for row in rows("sources.csv")}
     )
 
 
@@ -119,7 +119,7 @@ def instance_types() -> Mapping[str, InstanceType]:
                 local_disk_gb=int(row["local_disk_gb"]),
                 efa_interfaces=int(row["efa_interfaces"]),
             )
-            for row in _rows("instance_types.csv")
+            for row in rows("instance_types.csv")
         }
     )
 
@@ -143,7 +143,7 @@ def offerings(region: str) -> Mapping[str, Offering]:
                 _hourly(row["on_demand"], row["on_demand_source"]),
                 _hourly(row["spot"], row["spot_source"]),
             )
-            for row in _rows(f"regions/{region}.csv")
+            for row in rows(f"regions/{region}.csv")
         }
     )
 
@@ -183,7 +183,7 @@ def unit_prices(region: str) -> Mapping[str, Price]:
     return MappingProxyType(
         {
             row["item"]: Price(float(row["usd"]), row["unit"], row["source"], sources()[row["source"]].date)
-            for row in _rows(f"prices/{region}.csv")
+            for row in rows(f"prices/{region}.csv")
         }
     )
 
@@ -191,6 +191,15 @@ def unit_prices(region: str) -> Mapping[str, Price]:
 def unit_price(region: str, item: str) -> Price | None:
     """The price of an item such as "nat-gateway-hour"; None if not known there, KeyError for an unknown region."""
     return unit_prices(region).get(item)
+
+
+def prices(region: str) -> dict[str, Price]:
+    """Every price of a region: items, and instance types by name on demand and with "-spot" behind it."""
+    known = dict(unit_prices(region))
+    for name, offering in offerings(region).items():
+        known |= {name: offering.on_demand} if offering.on_demand else {}
+        known |= {f"{name}-spot": offering.spot} if offering.spot else {}
+    return known
 
 
 @cache
@@ -207,7 +216,7 @@ def quotas() -> Mapping[str, Quota]:
                 row["per"],
                 row["source"],
             )
-            for row in _rows("quotas.csv")
+            for row in rows("quotas.csv")
         }
     )
 
@@ -226,10 +235,11 @@ def vcpu_quota(instance_type: str, capacity: str = "on-demand") -> str | None:
     return SPOT_P_QUOTAS.get(family[1:2]) if letters == "p" else spot
 
 
-def _hourly(usd: str, source: str) -> Price | None:
-    return Price(float(usd), "hour", source, sources()[source].date) if usd else None
-
-
-def _rows(name: str) -> Iterator[dict[str, str]]:
+def rows(name: str) -> Iterator[dict[str, str]]:
+    """The lines of a table as they are written."""
     with (HERE / name).open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file)
+
+
+def _hourly(usd: str, source: str) -> Price | None:
+    return Price(float(usd), "hour", source, sources()[source].date) if usd else None

@@ -4,7 +4,6 @@
 """
 
 import ast
-import csv
 import gzip
 import json
 import re
@@ -18,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile
 
-from infra.catalog import HERE, PRICES, REGIONS, tables
+from infra.catalog import HERE, PRICES, REGIONS, rows, tables
 
 FACTS = "moto-5.2.5"  # EC2's describe-instance-types and describe-instance-type-offerings
 NEWER = "karpenter-1.15.1"  # us-east-1 on demand
@@ -51,19 +50,19 @@ Item = tuple[float, str, str]  # US dollars, unit, source
 def main() -> None:
     """Write the instance types and each region's two tables."""
     moto = Path(str(files("moto"))) / "ec2" / "resources"
-    types = [made for facts in _gunzip(moto / "instance_types.json.gz").values() for made in _type(facts)]
+    types = [row for facts in _gunzip(moto / "instance_types.json.gz").values() for row in _type(facts)]
     known = {row["name"] for row in types}
     tables.write(HERE / "instance_types.csv", tables.TYPES, types)
 
     newer, older, rds = dict(_karpenter()), _ec2instances(), _rds()
-    read = _rows("read.csv")
+    read = list(rows("read.csv"))
     changed = {name for name, usd in newer.items() if older[HOME].get(name, {}).get("on_demand", usd) != usd}
     for path in (moto / "instance_type_offerings" / "availability-zone-id").glob("*.json.gz"):
         region = path.name.removesuffix(".json.gz")
         zones = defaultdict(set)
         for offer in _gunzip(path):
             zones[offer["InstanceType"]].add(offer["Location"])
-        rows = []
+        made = []
         for name in zones.keys() & known:
             prices = older[region].get(name, {})
             on_demand, source = prices.get("on_demand"), OLDER
@@ -74,7 +73,7 @@ def main() -> None:
             for row in read:
                 if (row["region"], row["item"]) == (region, f"ec2-{name}-hour"):
                     on_demand, source = float(row["usd"]), row["source"]
-            rows.append(
+            made.append(
                 {
                     "instance_type": name,
                     "zones": " ".join(sorted(zones[name])),
@@ -85,7 +84,7 @@ def main() -> None:
                     "spot_source": OLDER if "spot" in prices else "",
                 }
             )
-        tables.write(REGIONS / f"{region}.csv", tables.REGION, rows)
+        tables.write(REGIONS / f"{region}.csv", tables.REGION, made)
 
         items = rds[region] | (_listed() if region == HOME else {})
         for row in read:
@@ -170,11 +169,6 @@ def _listed() -> dict[str, Item]:
     items = {item: (ast.literal_eval(values[name]), unit, LISTED) for name, (item, unit) in LISTED_ITEMS.items()}
     items["ebs-gp3-gb-month"] = (ast.literal_eval(values["EBS_PER_GB_MONTH"])["gp3"], "gb-month", LISTED)
     return items
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    with (HERE / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _read(module: str, name: str) -> bytes:
