@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import demo, doctor, model, pipeline, runner
+from modelyard.cli import bootstrap, demo, doctor, env, model, pipeline, prices, runner
 from modelyard.errors import SentenceError
 
 INTERRUPTED = 130
 
 app = typer.Typer(
-    help="Machine learning for many teams: pipelines, models and what serves them.",
+    help="Machine learning for many teams: environments, pipelines, models and what serves them.",
     epilog="Start with `modelyard demo`: it trains, gates, registers and serves a model on this machine.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -23,6 +23,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
+env.app.command("bootstrap", epilog=bootstrap.EPILOG)(bootstrap.bootstrap)
+app.add_typer(env.app, name="env")
+app.add_typer(prices.app, name="prices")
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(runner.app, name="runner")
 app.add_typer(model.app, name="model")

@@ -1,0 +1,179 @@
+"""What an environment needs of the cloud, held against what the cloud says; only ever reads."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.exceptions
+
+from infra.settings.environment import AwsEnvironment, ExistingNetwork, Reservation
+from infra.settings.stacks import AccountStack, EnvironmentStack
+from modelyard.checks import Check
+from modelyard.plan.plan import Plan
+
+SECONDS = 5
+ASK = "sign in (`aws sso login`) or set AWS_PROFILE"
+
+
+def check_cloud(plan: Plan) -> Iterator[Check]:
+    """Every check of a planned stack, each after those that it rests on."""
+    yield engine()
+    stack = plan.stack
+    account = stack if isinstance(stack, AccountStack) else stack.account
+    if account is None:
+        return
+    session = boto3.Session(region_name=account.settings.region)
+    credentials = identity(session, account.settings.account_id)
+    yield credentials
+    if not credentials.ok:
+        return
+    yield from quotas(session, plan)
+    if isinstance(stack, EnvironmentStack) and isinstance(stack.settings, AwsEnvironment):
+        yield from offerings(session, stack, zones(plan))
+        yield from network(session, stack.settings)
+        yield from reservations(session, stack.settings)
+        yield from api_server(session, stack.name, stack.settings)
+
+
+def engine() -> Check:
+    """Pulumi's own command, which `up` needs and a plan doesn't."""
+    if not (found := shutil.which("pulumi")):
+        return Check("pulumi", "not found", "install Pulumi, and put it on PATH")
+    done = subprocess.run([found, "version"], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    return Check("pulumi", done.stdout.strip() or "it doesn't say its version")
+
+
+def identity(session: Any, account_id: str) -> Check:
+    """Whose the credentials are."""
+    try:
+        told = session.client("sts").get_caller_identity()
+    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.ProfileNotFound):
+        return Check("credentials", "none", ASK)
+    except botocore.exceptions.ClientError as error:
+        return Check("credentials", error.response["Error"]["Code"], ASK)
+    except botocore.exceptions.BotoCoreError as error:
+        return Check("credentials", str(error), "AWS has to be reached from here")
+    if told["Account"] != account_id:
+        return Check("credentials", f"account {told['Account']}", f"use those of account {account_id} (AWS_PROFILE)")
+    return Check("credentials", f"{told['Arn']}")
+
+
+def zones(plan: Plan) -> set[str]:
+    """The zones in which the plan has private subnets, by id."""
+    subnets = [one for one in plan.graph.resources if one.type == "aws:ec2/subnet:Subnet"]
+    return {one.inputs["availabilityZoneId"] for one in subnets if "availabilityZoneId" in one.inputs}
+
+
+def quotas(session: Any, plan: Plan) -> Iterator[Check]:
+    """The account's own quotas, as far as it may read them."""
+    client = session.client("service-quotas")
+    for need in plan.quotas:
+        name = f"quota {need.code}"
+        try:
+            told = client.get_service_quota(ServiceCode=need.service, QuotaCode=need.code)["Quota"]["Value"]
+        except client.exceptions.NoSuchResourceException:
+            told = need.default  # never raised
+        except botocore.exceptions.ClientError as error:
+            yield Check(name, error.response["Error"]["Code"], "allow servicequotas:GetServiceQuota")
+            continue
+        found = f"{need.name}: {need.needed:g} of {told:g} {need.counts}"
+        ask = f"ask AWS for {need.needed:g}: aws service-quotas request-service-quota-increase"
+        words = f"{ask} --service-code {need.service} --quota-code {need.code} --desired-value {need.needed:g}"
+        yield Check(name, found, "" if told >= need.needed else words)
+
+
+def offerings(session: Any, stack: EnvironmentStack, wanted: set[str]) -> Iterator[Check]:
+    """Whether the account's zones offer what the profiles want."""
+    pages = session.client("ec2").get_paginator("describe_instance_type_offerings")
+    for name, profile in stack.profiles.items():
+        filters = [{"Name": "instance-type", "Values": list(profile.instance_types)}]
+        offered: dict[str, set[str]] = {}
+        for page in pages.paginate(LocationType="availability-zone-id", Filters=filters):
+            for one in page["InstanceTypeOfferings"]:
+                offered.setdefault(one["Location"], set()).add(one["InstanceType"])
+        here = sorted(set(offered) & wanted) if wanted else sorted(offered)
+        remedy = "" if here else f"choose zones that do: {', '.join(sorted(offered)) or 'none in this region'}"
+        yield Check(f"profile {name}", f"offered in {', '.join(here) or 'none of the zones'}", remedy)
+
+
+def network(session: Any, settings: AwsEnvironment) -> Iterator[Check]:
+    """An existing network: its subnets are in its VPC, and the private ones in two zones or more."""
+    if not isinstance(settings.network, ExistingNetwork):
+        return
+    wanted = settings.network
+    ids = [*wanted.private_subnets, *wanted.public_subnets, *wanted.intra_subnets]
+    try:
+        told = session.client("ec2").describe_subnets(SubnetIds=ids)["Subnets"]
+    except botocore.exceptions.ClientError as error:
+        yield Check("network", error.response["Error"]["Message"], "name subnets that are there")
+        return
+    by_id: Mapping[str, Any] = {one["SubnetId"]: one for one in told}
+    if strange := [one for one in ids if by_id[one]["VpcId"] != wanted.vpc]:
+        yield Check("network", f"{', '.join(strange)} is not in {wanted.vpc}", "name subnets of that VPC")
+        return
+    found = {by_id[one]["AvailabilityZoneId"] for one in wanted.private_subnets}
+    remedy = "" if len(found) > 1 else "EKS wants private subnets in two zones"
+    yield Check("network", f"private subnets in {', '.join(sorted(found))}", remedy)
+
+
+def reservations(session: Any, settings: AwsEnvironment) -> Iterator[Check]:
+    """Whether each reservation is there, and large enough."""
+    for name, capacity in settings.hardware.items():
+        if capacity.reservation is None:
+            continue
+        ec2 = session.client("ec2")
+        try:
+            told = ec2.describe_capacity_reservations(Filters=_filters(capacity.reservation))["CapacityReservations"]
+        except botocore.exceptions.ClientError as error:
+            yield Check(
+                f"reservation {name}", error.response["Error"]["Code"], "allow ec2:DescribeCapacityReservations"
+            )
+            continue
+        count = sum(one["TotalInstanceCount"] for one in told)
+        wanted = sum(most for rung, most in capacity.max.items() if rung == "reserved")
+        remedy = "" if count >= wanted else f"reserve {wanted}, or lower hardware.{name}.max"
+        yield Check(f"reservation {name}", f"{count} of {wanted} nodes", remedy)
+
+
+def _filters(reservation: Reservation) -> list[dict[str, Any]]:
+    state = {"Name": "state", "Values": ["active", "scheduled"]}
+    if reservation.id:
+        return [state, {"Name": "capacity-reservation-id", "Values": [reservation.id]}]
+    return [state, *({"Name": f"tag:{key}", "Values": [value]} for key, value in reservation.tags.items())]
+
+
+def api_server(session: Any, cluster: str, settings: AwsEnvironment) -> Iterator[Check]:
+    """Whether the Kubernetes half of `up` can reach the API server from here, if there is one yet."""
+    client = session.client("eks")
+    try:
+        endpoint = client.describe_cluster(name=cluster)["cluster"].get("endpoint", "")
+    except client.exceptions.ResourceNotFoundException:
+        where = "" if settings.cluster.public_access_from else "; it will be private: run `up` in the VPC"
+        yield Check("API server", f"there is no cluster {cluster} yet{where}")
+        return
+    except botocore.exceptions.ClientError as error:
+        yield Check("API server", error.response["Error"]["Code"], "allow eks:DescribeCluster")
+        return
+    yield reachable(endpoint, settings)
+
+
+def reachable(endpoint: str, settings: AwsEnvironment) -> Check:
+    """Whether a connection to the API server can be made within seconds."""
+    address = urlsplit(endpoint)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 443), timeout=SECONDS).close()
+    except OSError as error:
+        return Check("API server", f"{endpoint} can't be reached: {error}", _way_in(settings))
+    return Check("API server", f"{endpoint} answers")
+
+
+def _way_in(settings: AwsEnvironment) -> str:
+    if settings.cluster.public_access_from:
+        return f"come from {', '.join(settings.cluster.public_access_from)}, or from within the VPC"
+    if settings.cluster.runner:
+        return "it is private: run `up` on the environment's runner (aws ssm start-session)"
+    return "it is private: run `up` in the VPC; `cluster: {runner: true}` makes a machine for that"

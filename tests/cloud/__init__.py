@@ -1,0 +1,1 @@
+"""What Modelyard does on AWS itself, against an AWS on loopback."""
