@@ -63,7 +63,7 @@ def made(kind: str, name: str, inputs: Mapping[str, Any], where: Place) -> Made:
     called = _called(inputs, name)
     arn = ARNS[kind](where, called) if kind in ARNS else where.arn(service, f"{_dashed(title)}/{called}")
     known: dict[str, Any] = {"arn": arn, "region": where.region, "ownerId": where.account}
-    known.update({key: called for key in ("name", "bucket", "identifier") if not _readable(inputs.get(key))})
+    known["name"] = called
     known.update(MORE[kind](where, called, inputs) if kind in MORE else {})
     known = {key: value for key, value in known.items() if key not in inputs or key in REPLACED.get(kind, ())}
     known["tagsAll"] = inputs.get("tags", {})
@@ -104,6 +104,7 @@ def _database(where: Place, called: str, inputs: Mapping[str, Any]) -> dict[str,
     port = inputs.get("port") or (5432 if "postgres" in str(inputs.get("engine")) else 3306)
     secret = where.arn("secretsmanager", f"secret:rds!{called}")
     return {
+        "identifier": called,
         "address": address,
         "port": port,
         "endpoint": f"{address}:{port}",
@@ -177,6 +178,7 @@ MORE: Mapping[str, Callable[[Place, str, Mapping[str, Any]], dict[str, Any]]] = 
     "aws:kms/key:Key": lambda _p, n, _i: {"keyId": n},
     "aws:rds/instance:Instance": _database,
     "aws:s3/bucket:Bucket": lambda p, n, _i: {
+        "bucket": n,
         "bucketDomainName": f"{n}.s3.amazonaws.com",
         "bucketRegionalDomainName": f"{n}.s3.{p.region}.amazonaws.com",
     },
