@@ -12,7 +12,6 @@ from typing import Any
 
 from pulumi_policy import (
     EnforcementLevel,
-    Policy,
     PolicyResource,
     ReportViolation,
     ResourceValidationArgs,
@@ -30,6 +29,13 @@ Through = Callable[["Control", ReportViolation], ReportViolation]
 ENVIRONMENT = "modelyard:index:Environment"
 ACCOUNT = "modelyard:index:Account"
 """The components that a stack is made of; their properties `security` and `lifetime` decide some rules."""
+
+PASSED_ON = {
+    "aws:ec2/route:Route": "routeTableId",
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": "subnetId",
+    "aws:s3/bucketPolicy:BucketPolicy": "bucket",
+}
+"""Resources whose output stands for one of their inputs, so that whatever uses it waits for them."""
 
 
 class Unknown:
@@ -84,8 +90,7 @@ class Item:
 
     def used(self, key: str) -> set[str]:
         """URNs of the resources that one of its inputs is made from."""
-        found = self._raw.property_dependencies if isinstance(self._raw, PolicyResource) else {}
-        return {one.urn for one in found.get(key, ())}
+        return {one.urn for one in _sources(self._raw, key)}
 
 
 class Stack:
@@ -149,7 +154,7 @@ class Control:
         numbers = ", ".join(map(str, self.numbers))
         return f"{self.says} (control {numbers}; {self.source})"
 
-    def policy(self, through: Through = lambda _, report: report) -> Policy:
+    def policy(self, through: Through = lambda _, report: report) -> ResourceValidationPolicy | StackValidationPolicy:
         """The control as Pulumi's engine runs it: serious ones stop an update, the others are told."""
         serious = self.severity in (Severity.HIGH, Severity.CRITICAL)
         level = EnforcementLevel.MANDATORY if serious else EnforcementLevel.ADVISORY
@@ -237,6 +242,13 @@ def _said(rule: Callable[..., object]) -> str:
 def _today(config: Mapping[str, Any]) -> date:
     """A plan says which day it is judged for; an update is judged today."""
     return config.get("today") or date.today()  # noqa: DTZ011 the day of whoever runs the update
+
+
+def _sources(raw: PolicyResource | ResourceValidationArgs, key: str) -> Iterator[PolicyResource]:
+    for one in raw.property_dependencies.get(key, ()) if isinstance(raw, PolicyResource) else ():
+        yield one
+        if one.resource_type in PASSED_ON:
+            yield from _sources(one, PASSED_ON[one.resource_type])
 
 
 def _plain(container: Any, key: Any) -> Any:

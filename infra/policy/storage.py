@@ -21,6 +21,7 @@ REPOSITORY = "aws:ecr/repository:Repository"
 DATABASE = "aws:rds/instance:Instance"
 EFS = "aws:efs/fileSystem:FileSystem"
 LUSTRE = "aws:fsx/lustreFileSystem:LustreFileSystem"
+JOINED = "aws:fsx/dataRepositoryAssociation:DataRepositoryAssociation"
 VOLUME = "aws:ebs/volume:Volume"
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 INSTANCE = "aws:ec2/instance:Instance"
@@ -126,7 +127,7 @@ def access_logs(stack: Stack) -> Iterator[tuple[Item, str]]:
 
 @together("s3-object-lock", Severity.HIGH, [31], "CT.S3.PR.9", setting="storage.lock_days")
 def object_lock(stack: Stack) -> Iterator[tuple[Item, str]]:
-    """Where durable, nobody can delete an audit record or an approved model before its time."""
+    """Where durable, nobody deletes an audit record or an approved model: by object lock, or by the bucket's policy."""
     buckets = stack.of(BUCKET) if stack.durable() else []
     for wanted in LOCKED if buckets else ():
         found = [bucket for bucket in buckets if bucket.name.endswith(f"-{wanted}")]
@@ -134,8 +135,17 @@ def object_lock(stack: Stack) -> Iterator[tuple[Item, str]]:
             yield buckets[0], f"beside it there is no bucket named …-{wanted}, whose objects nobody can delete"
         for bucket in found:
             rules = stack.that_use(bucket, OBJECT_LOCK, "bucket")
-            if not any(rule.at("rule", "defaultRetention") for rule in rules):
-                yield bucket, "its objects can be deleted: it has no object lock"
+            if not any(rule.at("rule", "defaultRetention") for rule in rules) and not _refuses_deletion(stack, bucket):
+                yield bucket, "its objects can be deleted: it has no object lock, and its policy lets them go"
+
+
+def _refuses_deletion(stack: Stack, bucket: Item) -> bool:
+    documents = [policy.at("policy") for policy in stack.that_use(bucket, POLICY, "bucket")]
+    return any(
+        not isinstance(document, str | dict)
+        or any("s3:DeleteObjectVersion" in listed(one.get("Action")) for one in statements(document, "Deny"))
+        for document in documents
+    )
 
 
 @each(
@@ -175,11 +185,13 @@ def database_private(database: Item) -> Iterator[str]:
 
 @together("snapshots", Severity.HIGH, [32], "EBP; CKV_AWS_133", setting="lifetime")
 def snapshots(stack: Stack) -> Iterator[tuple[Item, str]]:
-    """Where durable, databases and file systems are backed up."""
+    """Where durable, databases and file systems are backed up, but for a Lustre whose files are a bucket's."""
     plans = [
         plan for plan in stack.of("aws:backup/selection:Selection") if plan.at("resources") or plan.at("selectionTags")
     ]
     for item in stack.of(DATABASE, EFS, LUSTRE) if stack.durable() else ():
+        if item.type == LUSTRE and stack.that_use(item, JOINED, "fileSystemId"):
+            continue
         if not any(item.urn in plan.used("resources") or plan.at("selectionTags") for plan in plans):
             yield item, "no backup plan has it"
         if item.type == DATABASE and not item.at("backupRetentionPeriod"):

@@ -17,7 +17,7 @@ def honouring(waivers: Waivers, today: date) -> Through:
             if waiver is None:
                 report(message, urn)
             elif waiver.expired(today):
-                report(f"{message} ({waiver.lapsed})", urn)
+                report(f"{message}; {waiver.lapsed}", urn)
 
         return told
 

@@ -9,7 +9,6 @@ from pulumi_policy import (
     PolicyProviderResource,
     PolicyResource,
     ResourceValidationArgs,
-    ResourceValidationPolicy,
     Severity,
     StackValidationArgs,
     StackValidationPolicy,
@@ -78,7 +77,7 @@ def _violations(graph: Graph, today: date) -> Iterator[Violation]:
         policy = control.policy()
         if isinstance(policy, StackValidationPolicy):
             policy.validate(stack, report)
-        elif isinstance(policy, ResourceValidationPolicy):
+        else:
             for one in stack.resources:
                 if one.resource_type in control.types:
                     policy.validate(_alone(one, config), report)

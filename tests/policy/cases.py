@@ -35,6 +35,7 @@ def spoil(name, path="", value=None, **options):
 
 
 def document(**statement):
+    """An IAM document of one statement, which allows unless it says otherwise."""
     return json.dumps({"Statement": [{"Effect": "Allow", "Sid": "One", **statement}]})
 
 
@@ -105,7 +106,7 @@ ROUTE = resource("aws:ec2/route:Route", "route", uses={"routeTableId": [TABLE], 
 ASSOCIATION = resource(
     "aws:ec2/routeTableAssociation:RouteTableAssociation",
     "association",
-    uses={"routeTableId": [TABLE], "subnetId": [PUBLIC]},
+    uses={"routeTableId": [ROUTE], "subnetId": [PUBLIC]},
 )
 TEMPLATE = resource(
     "aws:ec2/launchTemplate:LaunchTemplate",
@@ -236,16 +237,21 @@ ENCRYPTION = of_bucket(
     "encryption",
     {"rules": [{"applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY}}]},
 )
-LOGGING = resource("aws:s3/bucketLogging:BucketLogging", "logging", uses={"bucket": [DATA], "targetBucket": [LOGS]})
-LOCKS = [
-    resource(
-        "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
-        f"{bucket.name}-lock",
-        {"rule": {"defaultRetention": {"mode": "COMPLIANCE", "days": 365}}},
-        uses={"bucket": [bucket]},
-    )
-    for bucket in (DATA, AUDIT)
-]
+LOGS_POLICY = resource("aws:s3/bucketPolicy:BucketPolicy", "logs-policy", uses={"bucket": [LOGS]})
+LOGGING = resource(
+    "aws:s3/bucketLogging:BucketLogging", "logging", uses={"bucket": [DATA], "targetBucket": [LOGS_POLICY]}
+)
+LOCK = resource(
+    "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
+    "lock",
+    {"rule": {"defaultRetention": {"mode": "COMPLIANCE", "days": 365}}},
+    uses={"bucket": [AUDIT]},
+)
+STAYS = of_bucket(
+    "BucketPolicy",
+    "stays",
+    {"policy": document(Effect="Deny", Action=["s3:DeleteObjectVersion"], Principal="*", Resource="approved/*")},
+)
 DATABASE = resource(
     "aws:rds/instance:Instance",
     "database",
@@ -272,6 +278,9 @@ LUSTRE = resource(
     "lustre",
     {"kmsKeyId": KEY, "tags": {"data-class": "internal"}},
     protect=True,
+)
+JOINED = resource(
+    "aws:fsx/dataRepositoryAssociation:DataRepositoryAssociation", "joined", uses={"fileSystemId": [LUSTRE]}
 )
 SELECTION = resource(
     "aws:backup/selection:Selection", "selection", {"resources": ["a", "b"]}, uses={"resources": [DATABASE, EFS]}
@@ -365,7 +374,7 @@ CASES = {
     ),
     "nodes-private-subnets": (
         NETWORK,
-        spoil("nodes", property_dependencies={"subnetIds": (PUBLIC.urn,)}),
+        spoil("nodes", property_dependencies={"subnetIds": (ASSOCIATION.urn,)}),
         spoil("runner", property_dependencies={"subnetId": (PUBLIC.urn,)}),
         spoil("public", "tags", {"karpenter.sh/discovery": "dev"}),
         spoil("private", "mapPublicIpOnLaunch", True),
@@ -480,20 +489,22 @@ CASES = {
         spoil("lifecycle", "rules/0/abortIncompleteMultipartUpload"),
     ),
     "s3-own-key": (
-        [DATA, ENCRYPTION, LOGS, LOGGING],
+        [DATA, ENCRYPTION, LOGS, LOGS_POLICY, LOGGING],
         spoil("encryption"),
         spoil("encryption", "rules/0/applyServerSideEncryptionByDefault/sseAlgorithm", "AES256"),
         spoil("encryption", "rules/0/applyServerSideEncryptionByDefault/kmsMasterKeyId"),
     ),
     "s3-access-logs": (
-        [DATA, LOGS, LOGGING],
+        [DATA, LOGS, LOGS_POLICY, LOGGING],
         spoil("logging"),
         spoil("logging", property_dependencies={"bucket": (DATA.urn,), "targetBucket": (DATA.urn,)}),
     ),
     "s3-object-lock": (
-        [DURABLE, DATA, AUDIT, *LOCKS],
-        spoil("storage-audit-lock"),
-        spoil("storage-models-lock", "rule"),
+        [DURABLE, DATA, AUDIT, LOCK, STAYS],
+        spoil("lock"),
+        spoil("lock", "rule"),
+        spoil("stays"),
+        spoil("stays", "policy", document(Effect="Allow", Action=["s3:DeleteObjectVersion"])),
         spoil("storage-audit"),
     ),
     "volumes-encrypted": (
@@ -513,8 +524,9 @@ CASES = {
     ),
     "database-private": ([DATABASE], spoil("database", "publiclyAccessible", True)),
     "snapshots": (
-        [DURABLE, DATABASE, EFS, SELECTION],
+        [DURABLE, DATABASE, EFS, LUSTRE, JOINED, SELECTION],
         spoil("selection"),
+        spoil("joined"),
         spoil("selection", property_dependencies={"resources": (DATABASE.urn,)}),
         spoil("database", "backupRetentionPeriod", 0),
     ),

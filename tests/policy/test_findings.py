@@ -8,8 +8,8 @@ from pulumi_policy import Severity
 from infra.settings.waivers import Waiver, Waivers
 from modelyard.plan.findings import UNUSED
 from modelyard.plan.graph import UNKNOWN
-from tests.policy.cases import CLUSTER, DATA, ENCRYPTION, KMS_KEY, LOGS, document, resource, spoil
-from tests.policy.conftest import TODAY
+from tests.policy.cases import CLUSTER, DATA, ENCRYPTION, KMS_KEY, LOGS, document, spoil
+from tests.policy.conftest import TODAY, resource
 
 REASON = "It is a rehearsal, and nobody else reads it"
 OPEN = spoil("cluster", "vpcConfig/publicAccessCidrs", ["0.0.0.0/0"])([CLUSTER])

@@ -57,7 +57,7 @@ def test_what_can_not_be_meant_is_refused_with_its_line(tmp_path, changes, sente
 def test_of_two_waivers_for_the_same_the_one_that_lasts_longer_counts(tmp_path):
     text = WAIVER.format(**GIVEN) + WAIVER.format(**GIVEN | {"expires": '"2027-06-30"'}).removeprefix("waivers:\n")
     (tmp_path / "waivers.yaml").write_text(text, encoding="utf-8")
-    waiver = load(tmp_path, NAMES).covering(
-        "s3-versioning", "urn:pulumi:dev::modelyard::aws:s3/bucket:Bucket::storage-data"
-    )
+    bucket = "urn:pulumi:dev::modelyard::aws:s3/bucket:Bucket::storage-data"
+    waiver = load(tmp_path, NAMES).covering("s3-versioning", bucket)
+    assert waiver
     assert waiver.expires.month == 6
