@@ -1,5 +1,7 @@
 """The network that an environment lives in."""
 
+from __future__ import annotations  # a name like aws.ec2.Vpc loads all of EC2 when it is read
+
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -430,7 +432,10 @@ def passes_to_s3(account_id: str, region: str, security: Security) -> iam.Docume
     if security.hardened:
         # Amazon ECR user guide, "Minimum Amazon S3 Bucket Permissions for Amazon ECR"; the other one is where AL2023
         # has its packages.
-        public = [f"arn:aws:s3:::prod-{region}-starport-layer-bucket/*", f"arn:aws:s3:::al2023-repos-{region}-de612dc2/*"]
+        public = [
+            f"arn:aws:s3:::prod-{region}-starport-layer-bucket/*",
+            f"arn:aws:s3:::al2023-repos-{region}-de612dc2/*",
+        ]
         statements.append(_lets_through("ReadPublic", ["s3:GetObject"], public, {}))
     return iam.document(*statements)
 
