@@ -41,7 +41,7 @@ def statements(inputs: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
 
 def test_every_part_hangs_under_the_component(build):
     for urn in build(file_system=LUSTRE).urns:
-        assert "::modelyard:aws:" in urn
+        assert "modelyard:aws:" in urn
         assert urn.rpartition("::")[2].startswith("storage")
 
 
