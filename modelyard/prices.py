@@ -13,7 +13,7 @@ from botocore.session import get_session
 
 from infra import catalog
 from infra.catalog import tables
-from modelyard.errors import FailedError
+from modelyard.errors import FailedError, RefusedError
 
 UNCHANGED = "nothing was changed"
 ENGINES = {"PostgreSQL": "postgres", "MySQL": "mysql"}
@@ -115,7 +115,11 @@ USAGES = {
 
 def refresh(regions: Iterable[str], address: str, tell: Tell) -> list[Renewed]:
     """Renew the regions' tables, all or none of them."""
-    with httpx.Client(base_url=address, timeout=60, follow_redirects=True) as client:
+    try:
+        client = httpx.Client(base_url=address, timeout=60, follow_redirects=True)
+    except httpx.InvalidURL as error:
+        raise RefusedError(f"the address of the price list, {address}, is no URL: {error}") from error
+    with client:
         made = [_region(region, client, tell) for region in regions]
     sources = {row["name"]: row for row in catalog.rows("sources.csv")}
     for one in made:
@@ -196,27 +200,32 @@ def read_offer(service: str, region: str, client: httpx.Client) -> Offer:
 def _offer(service: str, url: str, lines: Iterator[list[str]]) -> Offer:
     head: dict[str, str] = {}
     columns: list[str] = []
-    for line in lines:
-        if line[:1] == ["SKU"]:
-            columns = line
-            break
-        head |= {line[0]: line[1]} if len(line) == 2 else {}
     try:
-        published = date.fromisoformat(head["Publication Date"][:10])
-        what = f"AWS's price list of {service}, version {head['Version']}"
-        offer = Offer(catalog.Source(f"aws-{service}-{head['Version']}", published, what))
-    except (KeyError, ValueError):
-        raise FailedError(f"{url} is no price list; {UNCHANGED}") from None
-    for line in lines:
-        if len(line) != len(columns):
-            raise FailedError(f"{url} is broken off; {UNCHANGED}")
-        row = dict(zip(columns, line, strict=True))
-        if row["TermType"] == "OnDemand" and row["Currency"] == "USD" and row["StartingRange"] in {"", "0"}:
-            usd = float(row["PricePerUnit"] or 0)
-            for item, times, unit in _items(service, row):
-                if usd:
-                    offer.add(item, usd * times, unit)
+        for line in lines:
+            if line[:1] == ["SKU"]:
+                columns = line
+                break
+            head |= {line[0]: line[1]} if len(line) == 2 else {}
+        published, version = date.fromisoformat(head["Publication Date"][:10]), head["Version"]
+        source = catalog.Source(
+            f"aws-{service}-{version}", published, f"AWS's price list of {service}, version {version}"
+        )
+        offer = Offer(source)
+        for line in lines:
+            if len(line) != len(columns):
+                raise FailedError(f"{url} is broken off; {UNCHANGED}")
+            _take(offer, service, dict(zip(columns, line, strict=True)))
+    except (KeyError, ValueError, csv.Error) as error:
+        raise FailedError(f"{url} is no price list of the known form; {UNCHANGED}") from error
     return offer
+
+
+def _take(offer: Offer, service: str, row: Row) -> None:
+    if row["TermType"] != "OnDemand" or row["Currency"] != "USD" or row["StartingRange"] not in {"", "0"}:
+        return
+    if usd := float(row["PricePerUnit"] or 0):
+        for item, times, unit in _items(service, row):
+            offer.add(item, usd * times, unit)
 
 
 def _items(service: str, row: Row) -> Items:

@@ -51,53 +51,59 @@ def main() -> None:
     """Write the instance types and each region's two tables."""
     moto = Path(str(files("moto"))) / "ec2" / "resources"
     types = [row for facts in _gunzip(moto / "instance_types.json.gz").values() for row in _type(facts)]
-    known = {row["name"] for row in types}
     tables.write(HERE / "instance_types.csv", tables.TYPES, types)
 
-    newer, older, rds = dict(_karpenter()), _ec2instances(), _rds()
-    read = list(rows("read.csv"))
-    changed = {name for name, usd in newer.items() if older[HOME].get(name, {}).get("on_demand", usd) != usd}
+    known = {row["name"] for row in types}
+    on_demand, spot, rds = _on_demand(), _ec2instances("spot_avg"), _rds()
     for path in (moto / "instance_type_offerings" / "availability-zone-id").glob("*.json.gz"):
         region = path.name.removesuffix(".json.gz")
         zones = defaultdict(set)
         for offer in _gunzip(path):
             zones[offer["InstanceType"]].add(offer["Location"])
-        made = []
-        for name in zones.keys() & known:
-            prices = older[region].get(name, {})
-            on_demand, source = prices.get("on_demand"), OLDER
-            if region == HOME:
-                on_demand, source = newer.get(name), NEWER
-            elif name in changed:  # AWS has changed it since: known to be wrong is worse than not known
-                on_demand = None
-            for row in read:
-                if (row["region"], row["item"]) == (region, f"ec2-{name}-hour"):
-                    on_demand, source = float(row["usd"]), row["source"]
-            made.append(
-                {
-                    "instance_type": name,
-                    "zones": " ".join(sorted(zones[name])),
-                    "zones_source": FACTS,
-                    "on_demand": tables.number(on_demand) if on_demand else "",
-                    "on_demand_source": source if on_demand else "",
-                    "spot": tables.number(prices["spot"]) if "spot" in prices else "",
-                    "spot_source": OLDER if "spot" in prices else "",
-                }
-            )
-        tables.write(REGIONS / f"{region}.csv", tables.REGION, made)
+        offered = [
+            {
+                "instance_type": name,
+                "zones": " ".join(sorted(zones[name])),
+                "zones_source": FACTS,
+                **_priced("on_demand", on_demand[region].get(name)),
+                **_priced("spot", spot[region].get(name)),
+            }
+            for name in zones.keys() & known
+        ]
+        tables.write(REGIONS / f"{region}.csv", tables.REGION, offered)
 
-        items = rds[region] | (_listed() if region == HOME else {})
-        for row in read:
-            if row["region"] == region and not row["item"].startswith("ec2-"):
-                items[row["item"]] = (float(row["usd"]), row["unit"], row["source"])
-        tables.write(
-            PRICES / f"{region}.csv",
-            tables.PRICES,
-            [
-                {"item": item, "usd": tables.number(usd), "unit": unit, "source": source}
-                for item, (usd, unit, source) in items.items()
-            ],
-        )
+        items = rds[region] | (_listed() if region == HOME else {}) | _read_by_people(region, ec2=False)
+        prices = [
+            {"item": item, "usd": tables.number(usd), "unit": unit, "source": source}
+            for item, (usd, unit, source) in items.items()
+        ]
+        tables.write(PRICES / f"{region}.csv", tables.PRICES, prices)
+
+
+def _on_demand() -> dict[str, dict[str, Item]]:
+    newer, found = dict(_karpenter()), _ec2instances("ondemand")
+    changed = {name for name, usd in newer.items() if name in found[HOME] and found[HOME][name][0] != usd}
+    for prices in found.values():
+        for name in changed & prices.keys():  # AWS has changed it since: known to be wrong is worse than not known
+            del prices[name]
+    found[HOME] = {name: (usd, "hour", NEWER) for name, usd in newer.items()}
+    for region, prices in found.items():
+        for item, price in _read_by_people(region, ec2=True).items():
+            prices[item.removeprefix("ec2-").removesuffix("-hour")] = price
+    return found
+
+
+def _read_by_people(region: str, *, ec2: bool) -> dict[str, Item]:
+    return {
+        row["item"]: (float(row["usd"]), row["unit"], row["source"])
+        for row in rows("read.csv")
+        if row["region"] == region and row["item"].startswith("ec2-") == ec2
+    }
+
+
+def _priced(what: str, price: Item | None) -> dict[str, str]:
+    usd, _, source = price or (None, "", "")
+    return {what: tables.number(usd) if usd else "", f"{what}_source": source}
 
 
 def _type(facts: dict[str, Any]) -> Iterator[dict[str, object]]:
@@ -124,15 +130,13 @@ def _karpenter() -> Iterator[tuple[str, float]]:
         yield name, float(usd)
 
 
-def _ec2instances() -> dict[str, dict[str, dict[str, float]]]:
-    found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+def _ec2instances(kind: str) -> dict[str, dict[str, Item]]:
+    found: dict[str, dict[str, Item]] = defaultdict(dict)
     for facts in json.loads(_read(OLDER, "data/instances.json")):
         for region, systems in facts["pricing"].items():
-            linux = systems.get("linux", {})
-            prices = {"on_demand": linux.get("ondemand"), "spot": linux.get("spot_avg")}
-            found[region][facts["instance_type"]] = {
-                what: float(usd) for what, usd in prices.items() if usd not in {None, "N/A"} and float(usd) > 0
-            }
+            usd = systems.get("linux", {}).get(kind)
+            if usd not in {None, "N/A"} and float(usd) > 0:
+                found[region][facts["instance_type"]] = (float(usd), "hour", OLDER)
     return found
 
 

@@ -300,6 +300,18 @@ def another_thing(lists):
     lists.texts = dict.fromkeys(lists.texts, "<html>Welcome to the hotel</html>\n")
 
 
+def another_form(lists):
+    lists.texts = {path: text.replace("Tenancy", "Tenant") for path, text in lists.texts.items()}
+
+
+def no_number(lists):
+    lists.put("AmazonEC2", instance("g5.xlarge", "cheap"))
+
+
+def a_huge_field(lists):
+    lists.put("AmazonEC2", instance("g5.xlarge", "1", SKU="A" * 200_000))
+
+
 def strange_types(lists):
     lists.put("AmazonEC2", instance("g99.xlarge", "1"))
 
@@ -310,7 +322,13 @@ def strange_types(lists):
         (missing, "AmazonEKS/current/us-east-1/index.csv answered 404; nothing was changed"),
         (broken_off, "AmazonEC2/current/us-east-1/index.csv is broken off; nothing was changed"),
         (cut, "AmazonEC2/current/us-east-1/index.csv can't be read (peer closed connection"),
-        (another_thing, "AmazonEC2/current/us-east-1/index.csv is no price list; nothing was changed"),
+        (
+            another_thing,
+            "AmazonEC2/current/us-east-1/index.csv is no price list of the known form; nothing was changed",
+        ),
+        (another_form, "AmazonEC2/current/us-east-1/index.csv is no price list of the known form"),
+        (no_number, "AmazonEC2/current/us-east-1/index.csv is no price list of the known form"),
+        (a_huge_field, "AmazonEC2/current/us-east-1/index.csv is no price list of the known form"),
         (
             strange_types,
             "AWS's price list of EC2 in us-east-1 has none of the known instance types; nothing was changed",
@@ -325,6 +343,12 @@ def test_a_bad_answer_is_one_sentence_and_changes_nothing(lists, address, folder
     assert sentence in str(refusal.value)
     assert refusal.value.code == 1
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize("address", ["http://[", "prices"])
+def test_an_address_that_is_none_is_one_sentence(folder, address):
+    with pytest.raises((FailedError, RefusedError), match="http|prices"):
+        renew(address)
 
 
 def test_no_network_is_one_sentence(folder):
