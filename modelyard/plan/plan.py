@@ -7,6 +7,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pulumi
+
 from infra.policy import CONTROLS
 from infra.settings import stacks, waivers
 from infra.settings.stacks import EnvironmentStack, Stack
@@ -82,7 +84,7 @@ def graph_of(root: Path, stack: Stack) -> Graph:
             config=stack.document.data["config"],
             references=references,
         )
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, pulumi.RunError) as error:
         raise RefusedError(f"{stack.name}: {error}") from error
 
 

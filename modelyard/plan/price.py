@@ -139,21 +139,20 @@ class Desk:
     def __init__(self, graph: Graph, stack: Stack) -> None:
         self.region = region_of(stack)
         self.usage = stack.settings.usage if isinstance(stack.settings, AwsEnvironment) else None
-        self._resources = {resource.urn: resource for resource in graph.resources}
+        self._resources = graph.resources
         self._components = components(graph)
 
     def component(self, resource: Resource) -> str:
         """The part of the architecture that a resource belongs to."""
         return self._components[resource.urn]
 
-    def linked(self, resource: Resource, key: str, kind: str) -> Resource | None:
-        """The resource of that type whose output one of the inputs is."""
-        urns = resource.property_dependencies.get(key, ())
-        return next((self._resources[urn] for urn in urns if self._resources[urn].type == kind), None)
+    def known(self, kind: str, id_: object) -> Resource | None:
+        """The resource of that type and id."""
+        return next((one for one in self._resources if (one.type, one.id) == (kind, id_)), None)
 
     def share(self, resource: Resource, estimate: Estimate) -> Sizes:
         """An estimate for all resources of a type, divided by their number."""
-        number = sum(one.type == resource.type for one in self._resources.values())
+        number = sum(one.type == resource.type for one in self._resources)
         return Sizes(0, estimate.expected, estimate.max) * (1 / number)
 
     def charge(self, resource: Resource, what: str, item: str, quantity: Sizes | float) -> Charge:
@@ -257,7 +256,8 @@ def _node_group(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
     size = Sizes(scaling["minSize"], scaling.get("desiredSize", scaling["minSize"]), scaling["maxSize"])
     first = resource.inputs["instanceTypes"][0]  # a managed group of on-demand nodes takes them in this order
     yield desk.charge(resource, f"system nodes {first}", f"ec2/{first}/on-demand", size * HOURS)
-    if template := desk.linked(resource, "launchTemplate", "aws:ec2/launchTemplate:LaunchTemplate"):
+    launched = resource.inputs.get("launchTemplate", {}).get("id")
+    if template := desk.known("aws:ec2/launchTemplate:LaunchTemplate", launched):
         volumes = [mapping["ebs"] for mapping in template.inputs.get("blockDeviceMappings", ())]
         yield from _volumes(resource, desk, volumes, size)
     else:
@@ -339,6 +339,10 @@ def _log_group(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
         yield replace(desk.charge(resource, what, item, quantity), component="logs")
 
 
+def _alarm(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
+    yield desk.charge(resource, "alarms", "cloudwatch-alarm-month", 1)
+
+
 def _database(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
     inputs = resource.inputs
     zones = "multi-az" if inputs.get("multiAz") else "single-az"
@@ -377,6 +381,7 @@ RULES: Mapping[str, Rule] = {
     "aws:backup/plan:Plan": _used("backups"),
     "aws:cloudtrail/trail:Trail": _used("data events"),
     "aws:cloudwatch/logGroup:LogGroup": _log_group,
+    "aws:cloudwatch/metricAlarm:MetricAlarm": _alarm,
     "aws:ec2/eip:Eip": _address,
     "aws:ec2/instance:Instance": _instance,
     "aws:ec2/natGateway:NatGateway": _nat_gateway,

@@ -117,7 +117,7 @@ def vcpus(instance_types: Iterable[str], number: float, *, spot: bool = False) -
 
 def quota_of(instance_type: str, *, spot: bool = False) -> str:
     """The code of the quota on an instance type's vCPUs."""
-    letters, generation = re.match(r"([a-z]+)(\d*)", instance_type).groups()  # type: ignore[union-attr]
+    _, letters, generation, _ = re.split(r"^([a-z]+)(\d*)", instance_type, maxsplit=1)
     codes = SPOT if spot else ON_DEMAND
     for family in (f"{letters}{generation}", letters, "standard" if letters[0] in STANDARD else letters[0]):
         if family in codes:
@@ -144,9 +144,8 @@ def _profiles(stack: EnvironmentStack, settings: AwsEnvironment) -> Iterator[tup
 
 
 def _nat_zones(graph: Graph) -> Iterator[str]:
-    resources = {resource.urn: resource for resource in graph.resources}
+    subnets = {one.id: one.inputs for one in graph.resources if one.type == "aws:ec2/subnet:Subnet"}
     for resource in graph.resources:
         if resource.type == "aws:ec2/natGateway:NatGateway":
-            for urn in resource.property_dependencies.get("subnetId", ()):
-                subnet = resources[urn].inputs
-                yield subnet.get("availabilityZoneId", subnet.get("availabilityZone", ""))
+            subnet = subnets.get(resource.inputs.get("subnetId", ""), {})
+            yield subnet.get("availabilityZoneId", subnet.get("availabilityZone", ""))
