@@ -323,13 +323,14 @@ def ingress(reach: Reach) -> iam.Document:
                 "elasticloadbalancing:RegisterTargets",
                 "elasticloadbalancing:RemoveListenerCertificates",
                 "elasticloadbalancing:SetIpAddressType",
-                "elasticloadbalancing:SetRulePriorities",
                 "elasticloadbalancing:SetSecurityGroups",
                 "elasticloadbalancing:SetSubnets",
             ],
             everything,
             {"StringEquals": owned},
         ),
+        # It knows no condition on tags.
+        iam.allow("OrderRules", ["elasticloadbalancing:SetRulePriorities"], listeners),
     )
 
 

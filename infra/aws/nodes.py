@@ -109,14 +109,16 @@ class Nodes(pulumi.ComponentResource):
             ),
             opts=child,
         )
-        for profile_name, wanted in offered.items():
-            if wanted.placement_group:
-                aws.ec2.PlacementGroup(
-                    f"{name}-{profile_name}-placement",
-                    name=placement_group_name(args.environment, profile_name),
-                    strategy="cluster",
-                    opts=child,
-                )
+        together = [
+            aws.ec2.PlacementGroup(
+                f"{name}-{profile_name}-placement",
+                name=placement_group_name(args.environment, profile_name),
+                strategy="cluster",
+                opts=child,
+            )
+            for profile_name, wanted in offered.items()
+            if wanted.placement_group
+        ]
         efa = self._efa(name, args) if any(wanted.efa for wanted in offered.values()) else None
         queue = self._interruption_queue(name, args)
 
@@ -142,11 +144,12 @@ class Nodes(pulumi.ComponentResource):
                     queue_arn=queue.arn,
                     volume_key_arn=volumes.arn,
                     reservations=reservations(args.hardware),
+                    placement_groups=pulumi.Output.all(*(group.name for group in together)),
                     subnet_ids=pulumi.Output.all(*args.private_subnet_ids),
                     security_group_ids=pulumi.Output.all(
                         *([args.cluster_security_group_id] + ([efa.id] if efa else []))
                     ),
-                ).apply(lambda known: controller_policy(args.environment, args.region, args.account_id, Reach(**known)))
+                ).apply(lambda known: controller_policy(args.region, args.account_id, Reach(**known)))
             ),
             opts=child,
         )
@@ -361,9 +364,10 @@ class Reach:
     subnet_ids: Sequence[str]
     security_group_ids: Sequence[str]
     reservations: Sequence[str]
+    placement_groups: Sequence[str]
 
 
-def controller_policy(environment: str, region: str, account_id: str, reach: Reach) -> iam.Document:
+def controller_policy(region: str, account_id: str, reach: Reach) -> iam.Document:
     """What Karpenter may do.
 
     After Karpenter's own policies (aws/karpenter-provider-aws, website/content/en/preview/getting-started/
@@ -393,7 +397,7 @@ def controller_policy(environment: str, region: str, account_id: str, reach: Rea
                 *(f"arn:aws:ec2:{region}:*:subnet/{subnet}" for subnet in reach.subnet_ids),
                 *(f"arn:aws:ec2:{region}:*:capacity-reservation/{reservation}" for reservation in reach.reservations),
                 *(f"{ec2}:security-group/{group}" for group in reach.security_group_ids),
-                f"{ec2}:placement-group/{placement_group_name(environment, '*')}",
+                *(f"{ec2}:placement-group/{group}" for group in reach.placement_groups),
             ],
         ),
         iam.allow("LaunchFromOwnTemplates", launch, [f"{ec2}:launch-template/*"], owned),
