@@ -11,6 +11,7 @@ from infra.policy.control import Item, Stack, each, listed, parsed, statements, 
 NODE_GROUP = "aws:eks/nodeGroup:NodeGroup"
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 INSTANCE = "aws:ec2/instance:Instance"
+MACHINES = "aws:autoscaling/group:Group"
 SUBNET = "aws:ec2/subnet:Subnet"
 ROLE = "aws:iam/role:Role"
 ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
@@ -32,9 +33,10 @@ INTERRUPTIONS = (
     "EC2 Spot Instance Interruption Warning",
     "EC2 Instance Rebalance Recommendation",
     "EC2 Instance State-change Notification",
+    "EC2 Capacity Reservation Instance Interruption Warning",
     "AWS Health Event",
 )
-"""The detail types that Karpenter acts on (karpenter.sh, "Interruption")."""
+"""The detail types that Karpenter 1.15 acts on; on purpose not the list by which the rules are made."""
 
 
 @together("nodes-private-subnets", Severity.HIGH, [2], "CIS 5.4.3; CKV_AWS_88", setting="network")
@@ -47,6 +49,7 @@ def private_subnets(stack: Stack) -> Iterator[tuple[Item, str]]:
     for item, key in [
         *((item, "subnetIds") for item in stack.of(NODE_GROUP)),
         *((item, "subnetId") for item in stack.of(INSTANCE)),
+        *((item, "vpcZoneIdentifiers") for item in stack.of(MACHINES)),
     ]:
         if item.used(key) & public:
             yield item, "it stands in a public subnet"

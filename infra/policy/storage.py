@@ -130,9 +130,9 @@ def object_lock(stack: Stack) -> Iterator[tuple[Item, str]]:
     """Where durable, nobody deletes an audit record or an approved model: by object lock, or by the bucket's policy."""
     buckets = stack.of(BUCKET) if stack.durable() else []
     for wanted in LOCKED if buckets else ():
-        found = [bucket for bucket in buckets if bucket.name.endswith(f"-{wanted}")]
+        found = [bucket for bucket in buckets if bucket.name.endswith(f"-{wanted}-bucket")]
         if not found:
-            yield buckets[0], f"beside it there is no bucket named …-{wanted}, whose objects nobody can delete"
+            yield buckets[0], f"beside it there is no {wanted} bucket, whose objects nobody can delete"
         for bucket in found:
             rules = stack.that_use(bucket, OBJECT_LOCK, "bucket")
             if not any(rule.at("rule", "defaultRetention") for rule in rules) and not _refuses_deletion(stack, bucket):

@@ -152,7 +152,8 @@ NODES = resource(
     },
     uses={"nodeRoleArn": [ROLE], "subnetIds": [PRIVATE]},
 )
-NETWORK = [GATEWAY, PRIVATE, PUBLIC, TABLE, ROUTE, ASSOCIATION, TEMPLATE, INSTANCE, NODES]
+MACHINES = resource("aws:autoscaling/group:Group", "machines", uses={"vpcZoneIdentifiers": [PRIVATE]})
+NETWORK = [GATEWAY, PRIVATE, PUBLIC, TABLE, ROUTE, ASSOCIATION, TEMPLATE, INSTANCE, MACHINES, NODES]
 
 QUEUE = resource("aws:sqs/queue:Queue", "queue", {"sqsManagedSseEnabled": True})
 QUEUE_POLICY = resource(
@@ -172,6 +173,7 @@ EC2_RULE = resource(
                     "EC2 Spot Instance Interruption Warning",
                     "EC2 Instance Rebalance Recommendation",
                     "EC2 Instance State-change Notification",
+                    "EC2 Capacity Reservation Instance Interruption Warning",
                 ],
             }
         )
@@ -198,9 +200,9 @@ ROLE_GRANT = dataclasses.replace(
     inputs={"inlinePolicies": [{"policy": document(Action="ec2:DescribeInstances", Resource="*")}]},
 )
 
-DATA = resource("aws:s3/bucket:Bucket", "storage-models", {"tags": {"data-class": "confidential"}}, protect=True)
-LOGS = resource("aws:s3/bucket:Bucket", "storage-logs", {"tags": {"data-class": "internal"}}, protect=True)
-AUDIT = resource("aws:s3/bucket:Bucket", "storage-audit", {"tags": {"data-class": "internal"}}, protect=True)
+DATA = resource("aws:s3/bucket:Bucket", "storage-models-bucket", {"tags": {"data-class": "confidential"}}, protect=True)
+LOGS = resource("aws:s3/bucket:Bucket", "storage-logs-bucket", {"tags": {"data-class": "internal"}}, protect=True)
+AUDIT = resource("aws:s3/bucket:Bucket", "storage-audit-bucket", {"tags": {"data-class": "internal"}}, protect=True)
 BLOCKED = {
     "blockPublicAcls": True,
     "blockPublicPolicy": True,
@@ -376,6 +378,7 @@ CASES = {
         NETWORK,
         spoil("nodes", property_dependencies={"subnetIds": (ASSOCIATION.urn,)}),
         spoil("runner", property_dependencies={"subnetId": (PUBLIC.urn,)}),
+        spoil("machines", property_dependencies={"vpcZoneIdentifiers": (PUBLIC.urn,)}),
         spoil("public", "tags", {"karpenter.sh/discovery": "dev"}),
         spoil("private", "mapPublicIpOnLaunch", True),
         spoil("template", "networkInterfaces/0/associatePublicIpAddress", "true"),
@@ -505,7 +508,7 @@ CASES = {
         spoil("lock", "rule"),
         spoil("stays"),
         spoil("stays", "policy", document(Effect="Allow", Action=["s3:DeleteObjectVersion"])),
-        spoil("storage-audit"),
+        spoil("storage-audit-bucket"),
     ),
     "volumes-encrypted": (
         [TEMPLATE, INSTANCE, DATABASE, EFS, LUSTRE],
@@ -556,13 +559,13 @@ CASES = {
     "anomaly-alarm": ([ACCOUNT, ANOMALIES], spoil("anomalies"), spoil("anomalies", "subscribers", [])),
     "owner-tags": (
         [environment(), PROVIDER, DATA],
-        spoil("storage-models", provider=""),
+        spoil("storage-models-bucket", provider=""),
         spoil("aws", "defaultTags", '{"tags": {"owner": "a@example.com", "cost-center": "ml"}}'),
         spoil("aws", "defaultTags"),
     ),
     "data-class": (
         [DATA, DATABASE, EFS, LUSTRE],
-        spoil("storage-models", "tags"),
+        spoil("storage-models-bucket", "tags"),
         spoil("database", "tags/data-class", "secret"),
     ),
 }

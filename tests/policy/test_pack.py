@@ -76,7 +76,7 @@ def test_resources_that_belong_together_are_judged_together_and_told_where(pack)
 def test_what_is_unknown_in_a_preview_spares_no_other_resource(pack):
     """Pulumi's SDK gives a policy up at the first unknown value that it reads."""
     (unsure,) = spoil("block", "blockPublicAcls", UNKNOWN_STRING_VALUE)([BLOCK])
-    other = spoil("storage-models", urn="urn:pulumi:dev::modelyard::aws:s3/bucket:Bucket::other")([DATA])
+    other = spoil("storage-models-bucket", urn="urn:pulumi:dev::modelyard::aws:s3/bucket:Bucket::other")([DATA])
     told = [one for one in analyzed(pack, DATA, unsure, *other) if one.policyName == "s3-public-access-block"]
     assert [one.urn for one in told] == [other[0].urn]
 
