@@ -108,7 +108,7 @@ class Plot:
         inputs = self.cluster.inputs
         public = inputs.get("vpcConfig", {}).get("endpointPublicAccess")
         reach = "public endpoint with an allow-list" if public else "private endpoint"
-        return f"EKS {inputs.get('name', '')}, Kubernetes {inputs.get('version', '')}, {reach}"
+        return f"EKS {inputs.get('name') or self.cluster.name}, Kubernetes {inputs.get('version', '')}, {reach}"
 
     def _system(self) -> Iterator[Card]:
         for group in self.of("aws:eks/nodeGroup:NodeGroup"):

@@ -28,7 +28,7 @@ SPOT = {
     "standard": "L-34B43A08",
     "g": "L-3819A6DF",
     "vt": "L-3819A6DF",
-    "p": "L-7212CCBC",
+    **dict.fromkeys(("p2", "p3", "p4"), "L-7212CCBC"),
     "p5": "L-C4BD4855",
     "trn": "L-6B0D517C",
     "inf": "L-B5D1601B",
@@ -109,20 +109,18 @@ def vcpus(instance_types: Iterable[str], number: float, *, spot: bool = False) -
     """What so many instances take of the quotas of their families, each being the largest of its types."""
     largest: dict[str, int] = {}
     for name in instance_types:
-        code = quota_of(name, spot=spot)
-        largest[code] = max(largest.get(code, 0), catalog.instance_types()[name].vcpus)
+        if code := quota_of(name, spot=spot):
+            largest[code] = max(largest.get(code, 0), catalog.instance_types()[name].vcpus)
     for code, each in largest.items():
         yield code, each * number
 
 
-def quota_of(instance_type: str, *, spot: bool = False) -> str:
-    """The code of the quota on an instance type's vCPUs."""
+def quota_of(instance_type: str, *, spot: bool = False) -> str | None:
+    """The code of the quota on an instance type's vCPUs; None for one that isn't known, as of P6 by spot."""
     _, letters, generation, _ = re.split(r"^([a-z]+)(\d*)", instance_type, maxsplit=1)
     codes = SPOT if spot else ON_DEMAND
-    for family in (f"{letters}{generation}", letters, "standard" if letters[0] in STANDARD else letters[0]):
-        if family in codes:
-            return codes[family]
-    raise ValueError(f"no quota is known for {instance_type}")
+    families = (f"{letters}{generation}", letters, "standard" if letters[0] in STANDARD else letters[0])
+    return next((codes[family] for family in families if family in codes), None)
 
 
 def _taken(resource: Resource) -> Iterator[tuple[str, float]]:

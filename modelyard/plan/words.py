@@ -62,7 +62,8 @@ def changes(found: Difference) -> Iterator[tuple[str, str, str]]:
     """What is new, gone and changed, a resource or a property a row."""
     for sign, urns in (("new", found.created), ("gone", found.deleted)):
         for urn in urns:
-            yield sign, urn.rpartition("::")[2], urn.split("::")[2].rpartition("$")[2].rpartition(":")[2]
+            before, _, name = urn.rpartition("::")
+            yield sign, name, before.rpartition(":")[2]
     for urn, inside in found.changed.items():
         for change in inside:
             yield "changed", urn.rpartition("::")[2], f"{change.path}: {_brief(change.before)} → {_brief(change.after)}"
