@@ -1,0 +1,70 @@
+import json
+
+import pytest
+
+from infra.aws.audit import Audit, AuditArgs, event_selectors, trail_arn
+from infra.settings.base import Lifetime, Security
+
+BUCKETS = {"models": "arn:aws:s3:::dev-models", "data": "arn:aws:s3:::dev-data"}
+
+
+@pytest.fixture
+def build(deploy):
+    def run(security="hardened"):
+        args = AuditArgs(
+            environment="dev",
+            region="us-east-1",
+            account_id="123456789012",
+            security=Security(security),
+            lifetime=Lifetime.DURABLE,
+            audit_bucket="dev-audit",
+            audit_key_arn="arn:aws:kms:us-east-1:123456789012:key/audit",
+            bucket_arns=BUCKETS,
+        )
+        return deploy(lambda: Audit("audit", args)).inputs
+
+    return run
+
+
+def test_the_trails_files_are_encrypted_and_a_change_to_them_shows(build):
+    trail = build()["audit-trail"]
+    assert trail["s3BucketName"] == "dev-audit"
+    assert trail["kmsKeyId"] == "arn:aws:kms:us-east-1:123456789012:key/audit"
+    assert trail["enableLogFileValidation"] is True
+    assert trail["isMultiRegionTrail"] is True
+
+
+def test_reading_and_writing_of_every_watched_buckets_objects_is_recorded(build):
+    _, objects = build()["audit-trail"]["advancedEventSelectors"]
+    fields = {each["field"]: each for each in objects["fieldSelectors"]}
+    assert fields["eventCategory"]["equals"] == ["Data"]
+    assert fields["resources.type"]["equals"] == ["AWS::S3::Object"]
+    assert fields["resources.ARN"]["startsWiths"] == ["arn:aws:s3:::dev-data/", "arn:aws:s3:::dev-models/"]
+    assert "readOnly" not in fields, "who read personal data matters as much as who wrote it"
+
+
+def test_a_bucket_whose_name_begins_alike_isnt_watched():
+    selectors = event_selectors({"data": "arn:aws:s3:::dev-data"})
+    (prefix,) = selectors[1]["field_selectors"][-1]["starts_withs"]
+    assert not "arn:aws:s3:::dev-data-of-others/secret".startswith(prefix)
+
+
+def test_the_trail_has_the_name_that_the_buckets_policy_lets_in(build):
+    assert trail_arn("dev", "us-east-1", "123456789012").endswith(f":trail/{build()['audit-trail']['name']}")
+
+
+def test_the_log_group_is_encrypted_and_forgets_in_time(build):
+    assert build("standard")["audit-logs"]["retentionInDays"] == 365
+    group = build("hardened")["audit-logs"]
+    assert group["retentionInDays"] == 731
+    assert group["kmsKeyId"] == "arn:aws:test:::audit-key"
+
+
+def test_cloudtrail_may_write_into_its_own_log_group_and_nowhere_else(build):
+    inputs = build()
+    (statement,) = json.loads(inputs["audit-role-policy"]["policy"])["Statement"]
+    assert statement["Resource"] == ["arn:aws:test:::audit-logs:log-stream:*"]
+    assert set(statement["Action"]) == {"logs:CreateLogStream", "logs:PutLogEvents"}
+    (trust,) = json.loads(inputs["audit-role"]["assumeRolePolicy"])["Statement"]
+    assert trust["Principal"] == {"Service": "cloudtrail.amazonaws.com"}
+    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
