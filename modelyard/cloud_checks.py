@@ -36,7 +36,7 @@ def check_cloud(plan: Plan) -> Iterator[Check]:
         yield from offerings(session, stack, zones(plan))
         yield from network(session, stack.settings)
         yield from reservations(session, stack.settings)
-        yield from api_server(session, stack.name, stack.settings)
+        yield from api_server(session, cluster(plan), stack.settings)
 
 
 def engine() -> Check:
@@ -60,6 +60,12 @@ def identity(session: Any, account_id: str) -> Check:
     if told["Account"] != account_id:
         return Check("credentials", f"account {told['Account']}", f"use those of account {account_id} (AWS_PROFILE)")
     return Check("credentials", f"{told['Arn']}")
+
+
+def cluster(plan: Plan) -> str:
+    """The name of the plan's cluster."""
+    (found,) = (one.inputs["name"] for one in plan.graph.resources if one.type == "aws:eks/cluster:Cluster")
+    return str(found)
 
 
 def zones(plan: Plan) -> set[str]:
@@ -146,14 +152,14 @@ def _filters(reservation: Reservation) -> list[dict[str, Any]]:
     return [state, *({"Name": f"tag:{key}", "Values": [value]} for key, value in reservation.tags.items())]
 
 
-def api_server(session: Any, cluster: str, settings: AwsEnvironment) -> Iterator[Check]:
+def api_server(session: Any, name: str, settings: AwsEnvironment) -> Iterator[Check]:
     """Whether the Kubernetes half of `up` can reach the API server from here, if there is one yet."""
     client = session.client("eks")
     try:
-        endpoint = client.describe_cluster(name=cluster)["cluster"].get("endpoint", "")
+        endpoint = client.describe_cluster(name=name)["cluster"].get("endpoint", "")
     except client.exceptions.ResourceNotFoundException:
         where = "" if settings.cluster.public_access_from else "; it will be private: run `up` in the VPC"
-        yield Check("API server", f"there is no cluster {cluster} yet{where}")
+        yield Check("API server", f"there is no cluster {name} yet{where}")
         return
     except botocore.exceptions.ClientError as error:
         yield Check("API server", error.response["Error"]["Code"], "allow eks:DescribeCluster")

@@ -13,7 +13,7 @@ from modelyard.cli.output import Screen, table, verdict
 if TYPE_CHECKING:
     from modelyard.checks import Check
 
-EPILOG = "Examples: modelyard doctor; modelyard doctor dev"
+EPILOG = "Example: modelyard doctor dev --json"
 
 
 def doctor(

@@ -12,6 +12,8 @@ from tests.cli.terminal import PROGRAM, SECONDS, modelyard
 COMMANDS = [
     ("demo",),
     ("doctor",),
+    *(("env", name) for name in ("plan", "list", "new", "bootstrap")),
+    *(("prices", name) for name in ("show", "refresh")),
     *(("pipeline", name) for name in ("list", "compile", "run")),
     *(("runner", name) for name in ("start", "stop", "status")),
     *(("model", name) for name in ("list", "show", "promote", "rollback")),
