@@ -90,6 +90,7 @@ def test_the_role_of_the_control_plane_has_one_policy_and_trusts_eks_of_this_acc
         if one.inputs.get("role") == "modelyard-dev-cluster"
     ]
     assert attached == ["AmazonEKSClusterPolicy"]
+    assert "cluster-role-policy" in before(resources, "cluster-control-plane"), "gone first, EKS can't clean up"
     (trust,) = json.loads(resources["cluster-role"].inputs["assumeRolePolicy"])["Statement"]
     assert trust["Principal"] == {"Service": "eks.amazonaws.com"}
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}

@@ -260,6 +260,11 @@ def services(resources):
     return {one.inputs["serviceName"].removeprefix("com.amazonaws.us-east-1.") for one in endpoints}
 
 
+def test_names_in_the_vpc_lead_to_the_endpoints():
+    vpc = network()["network-vpc"].inputs
+    assert vpc["enableDnsSupport"] is vpc["enableDnsHostnames"] is True, "private names of endpoints need both"
+
+
 def test_what_every_pod_calls_is_in_the_vpc_and_more_where_hardened():
     usual = {"s3", "ecr.api", "ecr.dkr", "eks-auth", "logs", "sts"}
     assert services(network()) == usual
@@ -337,6 +342,7 @@ def test_flow_logs_may_write_their_own_group_and_no_other():
     trust = json.loads(resources["network-flow-logs-role"].inputs["assumeRolePolicy"])["Statement"][0]
     assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
     assert trust["Principal"] == {"Service": "vpc-flow-logs.amazonaws.com"}
+    assert "network-flow-logs-policy" in upstream(resources, "network-flow-log"), "the first flows would be lost"
 
 
 def test_durable_logs_outlive_their_stack_and_throwaway_ones_go_with_it():

@@ -83,6 +83,7 @@ def test_its_right_to_hold_sessions_is_worth_nothing_off_a_machine_of_this_accou
 def test_there_is_one_in_the_private_subnets_and_it_may_be_sent_home():
     group = made()["runner-group"].inputs
     assert (group["minSize"], group["desiredCapacity"], group["maxSize"]) == (0, 1, 1)
+    assert any(urn.endswith("::runner-policy") for urn in made()["runner-group"].dependencies), "or it can't report"
     assert group["vpcZoneIdentifiers"] == ["subnet-a", "subnet-b"]
 
 
