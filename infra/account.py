@@ -1,0 +1,278 @@
+"""What exists once an AWS account and region, and would collide if two environments made it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.aws import iam
+from infra.aws.key import Key, KeyArgs
+from infra.aws.registry import image_lifecycle
+from infra.settings.account import AccountSettings
+
+FEATURES: dict[str, tuple[str, ...]] = {
+    "S3_DATA_EVENTS": (),
+    "EKS_AUDIT_LOGS": (),
+    "EBS_MALWARE_PROTECTION": (),
+    "RDS_LOGIN_EVENTS": (),
+    "RUNTIME_MONITORING": ("EKS_ADDON_MANAGEMENT",),
+}
+"""What GuardDuty looks at, and which agents it installs itself."""
+SEVERE = 7
+"""From here a finding is of high severity (GuardDuty User Guide)."""
+SEVERE_FINDINGS = "modelyard-severe-findings"
+"""The rule's name, which the topic's policy names too."""
+TAGS = ("cost-center", "environment", "owner", "project", "team")
+"""By which costs are told apart."""
+UPSTREAM_URLS = {"docker.io": "registry-1.docker.io"}
+"""Where a registry's name isn't its address."""
+CACHED_IMAGES = 50
+"""The newest ones of each pulled-through repository; what goes is pulled again when it is needed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountArgs:
+    """`activate_cost_tags` works in an account that pays for itself, a day after something with the tags was billed."""
+
+    settings: AccountSettings
+    activate_cost_tags: bool = False
+
+
+class Account(pulumi.ComponentResource):
+    """What the environments of an account and region share.
+
+    - GuardDuty with EKS runtime monitoring, and mail about severe findings
+    - no public buckets, snapshots or machine images; volumes encrypted and IMDSv2 required unless told otherwise
+    - an analyser of what is open to other accounts
+    - mail about unusual spending, and the tags by which costs are told apart
+    - pull-through caches of other registries, and how their repositories are made
+    """
+
+    outputs: dict[str, Any]
+    """`account_id`, `region`, `pull_through` (prefixes by registry), `detector_id` and `alerts_topic_arn`."""
+
+    def __init__(self, name: str, args: AccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("modelyard:index:Account", name, {}, opts)
+        settings = args.settings
+        provider = aws.Provider(
+            "aws",
+            region=settings.region,
+            allowed_account_ids=[settings.account_id],
+            default_tags={"tags": tags_of(settings)},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        child = pulumi.ResourceOptions(parent=self, provider=provider)
+        key_arn = Key(
+            name,
+            KeyArgs(
+                purpose="alerts and cached images",
+                environment=name,
+                account_id=settings.account_id,
+                lifetime=settings.lifetime,
+                statements=[events_may_encrypt()],
+            ),
+            pulumi.ResourceOptions(parent=self, providers={"aws": provider}),
+        ).arn
+        self.outputs = {"account_id": settings.account_id, "region": settings.region}
+        self._defaults(name, settings, child)
+        self.outputs["alerts_topic_arn"] = self._alerts(name, settings, key_arn, child)
+        self.outputs["detector_id"] = self._threat_detection(name, child) if settings.threat_detection else None
+        self._spending(name, args, child)
+        self.outputs["pull_through"] = self._pull_through(name, settings, key_arn, child)
+        self.register_outputs(self.outputs)
+
+    def _defaults(self, name: str, settings: AccountSettings, child: pulumi.ResourceOptions) -> None:
+        aws.s3.AccountPublicAccessBlock(
+            f"{name}-private-buckets",
+            account_id=settings.account_id,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+            opts=child,
+        )
+        aws.ebs.SnapshotBlockPublicAccess(f"{name}-private-snapshots", state="block-all-sharing", opts=child)
+        aws.ec2.ImageBlockPublicAccess(f"{name}-private-images", state="block-new-sharing", opts=child)
+        aws.ebs.EncryptionByDefault(f"{name}-encrypted-volumes", enabled=True, opts=child)
+        aws.ec2.InstanceMetadataDefaults(
+            f"{name}-metadata", http_tokens="required", http_put_response_hop_limit=1, opts=child
+        )
+        aws.accessanalyzer.Analyzer(f"{name}-analyser", analyzer_name="modelyard", type="ACCOUNT", opts=child)
+
+    def _alerts(
+        self, name: str, settings: AccountSettings, key_arn: pulumi.Output[str], child: pulumi.ResourceOptions
+    ) -> pulumi.Output[str]:
+        topic = aws.sns.Topic(f"{name}-alerts", name="modelyard-alerts", kms_master_key_id=key_arn, opts=child)
+        aws.sns.TopicPolicy(
+            f"{name}-alerts-policy",
+            arn=topic.arn,
+            policy=pulumi.Output.json_dumps(topic.arn.apply(lambda arn: alerts_policy(arn, settings))),
+            opts=child,
+        )
+        for address in settings.notify:
+            aws.sns.TopicSubscription(
+                f"{name}-alerts-{address}", topic=topic.arn, protocol="email", endpoint=address, opts=child
+            )
+        rule = aws.cloudwatch.EventRule(
+            f"{name}-severe-findings",
+            name=SEVERE_FINDINGS,
+            description="GuardDuty's findings of high severity",
+            event_pattern=json.dumps(severe_findings()),
+            opts=child,
+        )
+        aws.cloudwatch.EventTarget(f"{name}-severe-findings-mail", rule=rule.name, arn=topic.arn, opts=child)
+        return topic.arn
+
+    def _threat_detection(self, name: str, child: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        detector = aws.guardduty.Detector(
+            f"{name}-detector", enable=True, finding_publishing_frequency="FIFTEEN_MINUTES", opts=child
+        )
+        for feature, agents in FEATURES.items():
+            aws.guardduty.DetectorFeature(
+                f"{name}-detector-{feature.lower().replace('_', '-')}",
+                detector_id=detector.id,
+                name=feature,
+                status="ENABLED",
+                additional_configurations=[{"name": agent, "status": "ENABLED"} for agent in agents],
+                opts=child,
+            )
+        return detector.id
+
+    def _spending(self, name: str, args: AccountArgs, child: pulumi.ResourceOptions) -> None:
+        # by tag, and not by service: an account can have one monitor by service, and AWS makes that by itself
+        monitor = aws.costexplorer.AnomalyMonitor(
+            f"{name}-spending",
+            name=f"modelyard-{args.settings.region}",
+            monitor_type="CUSTOM",
+            monitor_specification=json.dumps({"Tags": {"Key": "project", "Values": ["modelyard"]}}),
+            opts=child,
+        )
+        aws.costexplorer.AnomalySubscription(
+            f"{name}-spending-mail",
+            name=f"modelyard-{args.settings.region}",
+            frequency="DAILY",
+            monitor_arn_lists=[monitor.arn],
+            subscribers=[{"type": "EMAIL", "address": address} for address in args.settings.notify],
+            threshold_expression={
+                "dimension": {
+                    "key": "ANOMALY_TOTAL_IMPACT_ABSOLUTE",
+                    "match_options": ["GREATER_THAN_OR_EQUAL"],
+                    "values": [f"{args.settings.anomaly_usd:g}"],
+                }
+            },
+            opts=child,
+        )
+        for tag in TAGS if args.activate_cost_tags else ():
+            aws.costexplorer.CostAllocationTag(f"{name}-cost-tag-{tag}", tag_key=tag, status="Active", opts=child)
+
+    def _pull_through(
+        self, name: str, settings: AccountSettings, key_arn: pulumi.Output[str], child: pulumi.ResourceOptions
+    ) -> dict[str, str]:
+        prefixes: dict[str, str] = {upstream: upstream for upstream in sorted(settings.pull_through)}
+        aws.ecr.RegistryScanningConfiguration(
+            f"{name}-image-scanning",
+            scan_type="BASIC",
+            rules=[
+                {
+                    "scan_frequency": "SCAN_ON_PUSH",
+                    "repository_filters": [{"filter": "*", "filter_type": "WILDCARD"}],
+                }
+            ],
+            opts=child,
+        )
+        role = aws.iam.Role(
+            f"{name}-image-cache",
+            name=f"modelyard-{settings.region}-image-cache",
+            assume_role_policy=pulumi.Output.json_dumps(trust_registry()),
+            opts=child,
+        )
+        rights = aws.iam.RolePolicy(
+            f"{name}-image-cache-policy",
+            role=role.name,
+            policy=pulumi.Output.json_dumps(key_arn.apply(lambda arn: cache_policy(arn, settings))),
+            opts=child,
+        )
+        for upstream in sorted(settings.pull_through):
+            template = aws.ecr.RepositoryCreationTemplate(
+                f"{name}-image-cache-{upstream}-template",
+                prefix=prefixes[upstream],
+                description=f"Images of {upstream}",
+                applied_fors=["PULL_THROUGH_CACHE"],
+                image_tag_mutability="IMMUTABLE",
+                encryption_configurations=[{"encryption_type": "KMS", "kms_key": key_arn}],
+                lifecycle_policy=json.dumps(image_lifecycle(CACHED_IMAGES)),
+                custom_role_arn=role.arn,
+                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[rights])),
+            )
+            aws.ecr.PullThroughCacheRule(
+                f"{name}-image-cache-{upstream}",
+                ecr_repository_prefix=prefixes[upstream],
+                upstream_registry_url=UPSTREAM_URLS.get(upstream, upstream),
+                credential_arn=settings.pull_through_credentials.get(upstream),
+                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[template])),
+            )
+        return prefixes
+
+
+def tags_of(settings: AccountSettings) -> dict[str, str]:
+    """Whose it is, and who pays."""
+    return {
+        "owner": settings.owner,
+        "cost-center": settings.cost_center,
+        "project": "modelyard",
+        "managed-by": "pulumi",
+    }
+
+
+def severe_findings() -> dict[str, Any]:
+    """Which events are mailed."""
+    return {
+        "source": ["aws.guardduty"],
+        "detail-type": ["GuardDuty Finding"],
+        "detail": {"severity": [{"numeric": [">=", SEVERE]}]},
+    }
+
+
+def alerts_policy(topic_arn: str, settings: AccountSettings) -> iam.Document:
+    """Only the rule publishes."""
+    rule = f"arn:aws:events:{settings.region}:{settings.account_id}:rule/{SEVERE_FINDINGS}"
+    return iam.document(
+        iam.allow_principal(
+            "SevereFindings",
+            {"Service": "events.amazonaws.com"},
+            ["sns:Publish"],
+            [topic_arn],
+            {"ArnEquals": {"aws:SourceArn": rule}},
+        )
+    )
+
+
+def events_may_encrypt() -> iam.Statement:
+    """EventBridge may publish to the encrypted topic.
+
+    Without a condition: its calls to KMS name no source, and with one every alert would be lost without a word
+    (SNS Developer Guide, Key management; read 2026-11-21). The topic's policy names the rule.
+    """
+    return iam.allow_principal(
+        "Alerts", {"Service": "events.amazonaws.com"}, ["kms:Decrypt", "kms:GenerateDataKey*"], ["*"]
+    )
+
+
+def trust_registry() -> iam.Document:
+    """ECR, as its User Guide has it for repository templates: without the account, which ECR isn't said to name."""
+    return iam.document(iam.allow_principal("Registry", {"Service": "ecr.amazonaws.com"}, ["sts:AssumeRole"]))
+
+
+def cache_policy(key_arn: str, settings: AccountSettings) -> iam.Document:
+    """What ECR needs to make repositories under the prefixes, encrypted (ECR User Guide, repository templates)."""
+    repositories = f"arn:aws:ecr:{settings.region}:{settings.account_id}:repository"
+    return iam.document(
+        iam.allow(
+            "Repositories",
+            ["ecr:CreateRepository", "ecr:ReplicateImage", "ecr:TagResource"],
+            [f"{repositories}/{upstream}/*" for upstream in sorted(settings.pull_through)],
+        ),
+        iam.allow("Encrypt", ["kms:CreateGrant", "kms:RetireGrant", "kms:DescribeKey"], [key_arn]),
+    )

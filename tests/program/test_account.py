@@ -1,0 +1,153 @@
+import json
+from typing import Any
+
+import pytest
+
+from infra.account import Account, AccountArgs
+from infra.settings.account import AccountSettings
+
+# pulumi_aws warns of its own old classes as soon as its S3 part is loaded
+pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
+
+SETTINGS: dict[str, Any] = {
+    "account_id": "123456789012",
+    "region": "us-east-1",
+    "owner": "ana@example.com",
+    "cost_center": "ml",
+    "notify": ("ana@example.com", "ben@example.com"),
+}
+
+
+@pytest.fixture
+def build(deploy):
+    def run(activate_cost_tags=False, **settings):
+        args = AccountArgs(settings=AccountSettings(**SETTINGS, **settings), activate_cost_tags=activate_cost_tags)
+        return deploy(lambda: Account("account", args))
+
+    return run
+
+
+def test_another_account_is_refused(build):
+    provider = build().inputs["aws"]
+    assert json.loads(provider["allowedAccountIds"]) == ["123456789012"]
+    assert provider["region"] == "us-east-1"
+
+
+def test_guardduty_watches_buckets_volumes_databases_and_what_runs_on_the_clusters(build):
+    inputs = build().inputs
+    assert inputs["account-detector"]["enable"] is True
+    features = {
+        each["name"]: each for name, each in inputs.items() if name.startswith("account-detector-") and "name" in each
+    }
+    assert {each["status"] for each in features.values()} == {"ENABLED"}
+    assert set(features) == {
+        "S3_DATA_EVENTS",
+        "EKS_AUDIT_LOGS",
+        "EBS_MALWARE_PROTECTION",
+        "RDS_LOGIN_EVENTS",
+        "RUNTIME_MONITORING",
+    }
+    assert features["RUNTIME_MONITORING"]["additionalConfigurations"] == [
+        {"name": "EKS_ADDON_MANAGEMENT", "status": "ENABLED"}
+    ]
+
+
+def test_where_the_organisation_runs_guardduty_there_is_no_second_detector(build):
+    assert not any("detector" in urn for urn in build(threat_detection=False).urns)
+
+
+def test_nothing_in_the_account_gets_public_by_mistake(build):
+    inputs = build().inputs
+    private = {key: value for key, value in inputs["account-private-buckets"].items() if key != "accountId"}
+    assert (set(private.values()), len(private)) == ({True}, 4)
+    assert inputs["account-private-snapshots"]["state"] == "block-all-sharing"
+    assert inputs["account-private-images"]["state"] == "block-new-sharing"
+
+
+def test_volumes_are_encrypted_and_instances_guard_their_credentials_unless_told_otherwise(build):
+    inputs = build().inputs
+    assert inputs["account-encrypted-volumes"]["enabled"] is True
+    metadata = inputs["account-metadata"]
+    assert (metadata["httpTokens"], metadata["httpPutResponseHopLimit"]) == ("required", 1)
+
+
+def test_severe_findings_and_only_these_are_mailed_to_everybody(build):
+    inputs = build().inputs
+    pattern = json.loads(inputs["account-severe-findings"]["eventPattern"])
+    assert pattern["source"] == ["aws.guardduty"]
+    assert pattern["detail"]["severity"] == [{"numeric": [">=", 7]}]
+    assert inputs["account-severe-findings-mail"]["arn"] == "arn:aws:test:::account-alerts"
+    mailed = {each["endpoint"] for name, each in inputs.items() if name.startswith("account-alerts-") and "@" in name}
+    assert mailed == set(SETTINGS["notify"])
+
+
+def test_the_topic_is_encrypted_with_a_key_that_eventbridge_may_use(build):
+    inputs = build().inputs
+    assert inputs["account-alerts"]["kmsMasterKeyId"] == "arn:aws:test:::account-key"
+    statements = {each["Sid"]: each for each in json.loads(inputs["account-key"]["policy"])["Statement"]}
+    assert statements["Alerts"]["Principal"] == {"Service": "events.amazonaws.com"}
+    assert "Condition" not in statements["Alerts"], "EventBridge names no source to KMS: alerts would be lost"
+
+
+def test_only_the_rule_publishes_to_the_topic(build):
+    inputs = build().inputs
+    (statement,) = json.loads(inputs["account-alerts-policy"]["policy"])["Statement"]
+    rule = inputs["account-severe-findings"]["name"]
+    assert statement["Condition"]["ArnEquals"]["aws:SourceArn"] == f"arn:aws:events:us-east-1:123456789012:rule/{rule}"
+
+
+def test_unusual_spending_is_watched_by_tag_because_an_account_has_one_monitor_by_service(build):
+    inputs = build(anomaly_usd=250).inputs
+    monitor = inputs["account-spending"]
+    assert monitor["monitorType"] == "CUSTOM"
+    assert json.loads(monitor["monitorSpecification"]) == {"Tags": {"Key": "project", "Values": ["modelyard"]}}
+    tags = json.loads(inputs["aws"]["defaultTags"])["tags"]
+    assert tags["project"] == "modelyard", "or the monitor sees nothing"
+    mail = inputs["account-spending-mail"]
+    assert {each["address"] for each in mail["subscribers"]} == set(SETTINGS["notify"])
+    assert mail["thresholdExpression"]["dimension"]["values"] == ["250"]
+
+
+def test_cost_tags_are_activated_only_where_asked_because_aws_refuses_unknown_ones(build):
+    assert not any("CostAllocationTag" in urn for urn in build().urns)
+    asked = build(activate_cost_tags=True).inputs
+    assert asked["account-cost-tag-environment"] == {"tagKey": "environment", "status": "Active"}
+
+
+def test_environments_learn_where_to_pull_other_publishers_images_from(deploy):
+    made = []
+    args = AccountArgs(settings=AccountSettings(**SETTINGS, pull_through=("quay.io", "registry.k8s.io")))
+    deploy(lambda: made.append(Account("account", args)))
+    assert made[0].outputs["pull_through"] == {"quay.io": "quay.io", "registry.k8s.io": "registry.k8s.io"}
+
+
+def test_pulled_through_images_are_kept_like_the_environments_own(build):
+    template = build().inputs["account-image-cache-quay.io-template"]
+    assert template["prefix"] == "quay.io"
+    assert template["appliedFors"] == ["PULL_THROUGH_CACHE"]
+    assert template["imageTagMutability"] == "IMMUTABLE"
+    assert template["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": "arn:aws:test:::account-key"}]
+    assert json.loads(template["lifecyclePolicy"])["rules"]
+
+
+def test_ecr_may_make_repositories_under_the_prefixes_and_nowhere_else(build):
+    policy = json.loads(build(pull_through=("quay.io",)).inputs["account-image-cache-policy"]["policy"])
+    repositories, encrypt = policy["Statement"]
+    assert repositories["Resource"] == ["arn:aws:ecr:us-east-1:123456789012:repository/quay.io/*"]
+    assert encrypt["Resource"] == ["arn:aws:test:::account-key"]
+
+
+def test_a_registry_behind_a_login_is_pulled_through_with_its_secret(build):
+    secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ecr-pullthroughcache/hub"
+    inputs = build(pull_through=("docker.io",), pull_through_credentials={"docker.io": secret}).inputs
+    rule = inputs["account-image-cache-docker.io"]
+    assert rule["upstreamRegistryUrl"] == "registry-1.docker.io"
+    assert rule["credentialArn"] == secret
+    assert "credentialArn" not in build().inputs["account-image-cache-quay.io"]
+
+
+def test_every_image_is_scanned_when_it_comes(build):
+    scanning = build().inputs["account-image-scanning"]
+    assert scanning["rules"] == [
+        {"scanFrequency": "SCAN_ON_PUSH", "repositoryFilters": [{"filter": "*", "filterType": "WILDCARD"}]}
+    ]
