@@ -8,14 +8,15 @@ from infra.policy.control import ACCOUNT, ENVIRONMENT, Item, Stack, listed, toge
 
 BUDGET = "aws:budgets/budget:Budget"
 SUBSCRIPTION = "aws:costexplorer/anomalySubscription:AnomalySubscription"
+PROVIDER = "pulumi:providers:aws"
 KINDS = ("ACTUAL", "FORECASTED")
 
 
 @together("budget-alarms", Severity.HIGH, [37], "Pulumi 13004; WA cost pillar", setting="budget")
 def budget_alarms(stack: Stack) -> Iterator[tuple[Item, str]]:
-    """An environment has a budget that tells somebody when it is spent, and when it is going to be."""
+    """An environment on AWS has a budget that tells somebody when it is spent, and when it is going to be."""
     budgets = stack.of(BUDGET)
-    if not budgets:
+    if not budgets and stack.of(PROVIDER):
         yield from ((environment, "nothing limits what it costs") for environment in stack.of(ENVIRONMENT))
     for budget in budgets:
         alarms = [

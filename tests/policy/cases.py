@@ -551,7 +551,7 @@ CASES = {
         spoil("database", "skipFinalSnapshot", True),
     ),
     "budget-alarms": (
-        [environment(), BUDGET],
+        [environment(), PROVIDER, BUDGET],
         spoil("budget"),
         spoil("budget", "notifications/0/notificationType", "FORECASTED"),
         spoil("budget", "notifications/1/subscriberSnsTopicArns"),

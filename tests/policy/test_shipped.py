@@ -1,0 +1,96 @@
+"""The shipped stacks satisfy every control, and would not if what they are made of were different."""
+
+import dataclasses
+from collections import Counter
+
+import pytest
+
+from infra.policy import CONTROLS
+from infra.settings import stacks, waivers
+from modelyard.plan.findings import findings
+from modelyard.plan.graph import Graph
+from modelyard.plan.plan import graph_of
+from tests.policy.cases import document
+from tests.policy.conftest import STACKS, TODAY
+
+# Importing a service of pulumi_aws imports its deprecated modules too, and they say so.
+pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
+
+SHIPPED = stacks.names(STACKS)
+BROKEN = {
+    "database-private": ("aws:rds/instance:Instance", {"publiclyAccessible": True}),
+    "gpu-nodes-tainted": ("aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["g5.xlarge"]}),
+    "iam-no-wildcards": ("aws:iam/rolePolicy:RolePolicy", {"policy": document(Action="*", Resource="*")}),
+    "iam-writes-named": ("aws:iam/rolePolicy:RolePolicy", {"policy": document(Action="s3:PutObject", Resource="*")}),
+    "no-open-ingress": ("aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"cidrBlocks": ["0.0.0.0/0"]}]}),
+    "no-public-principals": ("aws:s3/bucketPolicy:BucketPolicy", {"policy": document(Principal="*", Action="s3:*")}),
+    "node-role-minimal": (
+        "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+        {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"},
+    ),
+    "nodes-private-subnets": ("aws:ec2/subnet:Subnet", {"mapPublicIpOnLaunch": True}),
+}
+"""Controls that forbid something: what is put into all resources of a type."""
+FORBIDS_TYPES = {"no-access-keys"}
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    made: dict[str, Graph] = {}
+
+    def graph(name):
+        if name not in made:
+            made[name] = graph_of(STACKS.parent, stacks.load(STACKS, name))
+        return made[name]
+
+    return graph
+
+
+def judged(graph, name):
+    granted = waivers.load(STACKS, [control.name for control in CONTROLS])
+    return findings(graph, stacks.load(STACKS, name), granted, TODAY)
+
+
+def changed(graph, change):
+    return Graph(graph.stack, tuple(made for one in graph.resources if (made := change(one))), graph.outputs)
+
+
+def without(kind):
+    return lambda one: None if one.type == kind else one
+
+
+def emptied(one):
+    return dataclasses.replace(one, inputs={}, protect=False) if one.custom else one
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_nothing_is_found_in_a_shipped_stack_that_is_not_waived(graphs, name):
+    found = [finding for finding in judged(graphs(name), name) if not finding.waived]
+    assert not [f"{finding.policy}: {finding.urn}: {finding.message}" for finding in found]
+
+
+@pytest.fixture(scope="module")
+def noticed(graphs):
+    """How often each control finds something when inputs, or all resources of one type, are missing."""
+    seen: Counter[str] = Counter()
+    for name in ("prod", "account.main"):
+        graph = graphs(name)
+        changes = [emptied, *(without(kind) for kind in sorted({one.type for one in graph.resources if one.custom}))]
+        for change in changes:
+            seen.update(finding.policy for finding in judged(changed(graph, change), name))
+    return seen
+
+
+@pytest.mark.parametrize("name", sorted({control.name for control in CONTROLS} - BROKEN.keys() - FORBIDS_TYPES))
+def test_each_control_would_notice_what_is_missing_in_a_shipped_stack(noticed, name):
+    assert noticed[name], "it looks for something that the shipped stacks don't have: a type or a name has changed"
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_control_would_notice_what_it_forbids_in_a_shipped_stack(graphs, name):
+    kind, inputs = BROKEN[name]
+
+    def broken(one):
+        return dataclasses.replace(one, inputs=one.inputs | inputs) if one.type == kind else one
+
+    assert name in {finding.policy for finding in judged(changed(graphs("prod"), broken), "prod")}
