@@ -59,6 +59,9 @@ class Cluster(pulumi.ComponentResource):
     - the add-ons that nodes need: pod identity agent, VPC CNI with network policies on, kube-proxy
     - the OIDC provider for IRSA
     - the runner, where wanted
+
+    The name's output comes from the access entries and the add-ons, so that what is put into the cluster finds them,
+    and goes before them.
     """
 
     name: pulumi.Output[str]
@@ -120,14 +123,13 @@ class Cluster(pulumi.ComponentResource):
                 kept(self, args.lifetime), pulumi.ResourceOptions(depends_on=[logs, policy])
             ),
         )
-        self.name = cluster.name
         self.arn = cluster.arn
         self.endpoint = cluster.endpoint
         self.certificate_authority = cluster.certificate_authority.apply(lambda authority: authority.data or "")
         self.security_group_id = cluster.vpc_config.apply(lambda vpc: vpc.cluster_security_group_id or "")
 
-        self._admit(name, args)
-        self._add_ons(name, args)
+        ready = [*self._admit(name, args, cluster), *self._add_ons(name, args, cluster)]
+        self.name = pulumi.Output.all(*ready).apply(lambda names: str(names[0]))
         issuer = cluster.identities.apply(_issuer)
         provider = aws.iam.OpenIdConnectProvider(
             f"{name}-oidc", url=issuer, client_id_lists=["sts.amazonaws.com"], opts=child
@@ -180,42 +182,48 @@ class Cluster(pulumi.ComponentResource):
             opts=kept(self, args.lifetime),
         )
 
-    def _admit(self, name: str, args: ClusterArgs) -> None:
+    def _admit(self, name: str, args: ClusterArgs, cluster: aws.eks.Cluster) -> list[pulumi.Output[str]]:
+        child = pulumi.ResourceOptions(parent=self)
+        admitted = []
         for admin in args.settings.admins:
             called = admin.partition(":role/")[2].replace("/", "-")
             entry = aws.eks.AccessEntry(
                 f"{name}-admin-{called}",
-                cluster_name=self.name,
+                cluster_name=cluster.name,
                 principal_arn=admin,
                 type="STANDARD",
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=child,
             )
-            aws.eks.AccessPolicyAssociation(
+            policy = aws.eks.AccessPolicyAssociation(
                 f"{name}-admin-{called}-policy",
-                cluster_name=self.name,
+                cluster_name=cluster.name,
                 principal_arn=entry.principal_arn,
                 policy_arn=ADMIN,
                 access_scope={"type": "cluster"},
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=child,
             )
+            admitted.append(policy.cluster_name)
+        return admitted
 
-    def _add_ons(self, name: str, args: ClusterArgs) -> None:
+    def _add_ons(self, name: str, args: ClusterArgs, cluster: aws.eks.Cluster) -> list[pulumi.Output[str]]:
         child = pulumi.ResourceOptions(parent=self)
-        agent = install(name, "eks-pod-identity-agent", self.name, child)
-        install(name, "kube-proxy", self.name, child)
+        agent = install(name, "eks-pod-identity-agent", cluster.name, child)
+        proxy = install(name, "kube-proxy", cluster.name, child)
         identity = PodIdentity(
             f"{name}-vpc-cni",
             PodIdentityArgs(
                 role_name=f"modelyard-{args.environment}-vpc-cni",
                 purpose="The VPC CNI gives pods their addresses",
                 account_id=args.account_id,
-                cluster_arn=self.arn,
+                cluster_arn=cluster.arn,
                 managed_policy="arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy",
                 service_account="aws-node",
             ),
             opts=child,
         )
-        install(name, "vpc-cni", self.name, pulumi.ResourceOptions(parent=self, depends_on=[agent]), identity)
+        after = pulumi.ResourceOptions(parent=self, depends_on=[agent])
+        cni = install(name, "vpc-cni", cluster.name, after, identity)
+        return [agent.cluster_name, proxy.cluster_name, cni.cluster_name]
 
 
 def _issuer(identities: Sequence[aws.eks.outputs.ClusterIdentity]) -> str:

@@ -2,6 +2,7 @@ import json
 from functools import cache
 
 import pulumi
+import pulumi_aws as aws
 import pytest
 
 from infra.aws.cluster import Cluster, ClusterArgs
@@ -184,6 +185,25 @@ def test_there_is_a_runner_only_where_it_is_wanted():
     assert not any("runner" in name for name in cluster())
     runner = cluster(runner=True)["cluster-runner-group"].inputs
     assert runner["vpcZoneIdentifiers"] == ["subnet-private-a", "subnet-private-b"]
+
+
+def test_what_is_put_into_the_cluster_comes_after_its_network_and_its_admins_and_goes_before_them():
+    def program():
+        aws.eks.NodeGroup(
+            "nodes",
+            cluster_name=build().name,
+            node_role_arn="arn",
+            subnet_ids=[],
+            scaling_config={"desired_size": 1, "max_size": 1, "min_size": 1},
+        )
+
+    resources = {resource.name: resource for resource in graph_of(program).resources}
+    assert before(resources, "nodes") >= {
+        "cluster-vpc-cni",
+        "cluster-kube-proxy",
+        "cluster-eks-pod-identity-agent",
+        "cluster-admin-platform-admin-policy",
+    }, "a node without the CNI is never ready, and one that is left behind holds its network interfaces"
 
 
 def test_what_others_need_is_handed_on():
