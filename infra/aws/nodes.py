@@ -11,14 +11,12 @@ import pulumi_aws as aws
 
 from infra import catalog
 from infra.aws import iam
+from infra.aws.karpenter import PROFILE, placement_group_name
 from infra.aws.key import Key, KeyArgs
 from infra.settings.base import Lifetime, Security
 from infra.settings.environment import Capacity, SystemNodes
 from infra.settings.hardware import Profile
 from infra.versions import KUBERNETES
-
-PROFILE = "modelyard.dev/profile"
-"""The label that says which hardware profile a node is of."""
 
 NODE_POLICIES = {
     "worker": "arn:aws:iam::aws:policy/AmazonEKSWorkerNodeMinimalPolicy",
@@ -315,11 +313,6 @@ class Nodes(pulumi.ComponentResource):
                 opts=child,
             )
         return group
-
-
-def placement_group_name(environment: str, profile: str) -> str:
-    """The name of a profile's cluster placement group."""
-    return f"{environment}-{profile}"
 
 
 def ami_type(instance_types: Sequence[str]) -> str:
