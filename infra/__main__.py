@@ -28,4 +28,5 @@ def main() -> None:
         pulumi.export(key, value)
 
 
-main()
+if __name__ == "__main__":
+    main()
