@@ -56,24 +56,24 @@ def _rows(branch: Branch, lead: str, below: str, *, full: bool) -> Iterator[tupl
         if len(found) > MOST_KINDS:
             kinds.append(f"{sum(number for _, number in found[MOST_KINDS:])} more")
         yield f"{lead}{branch.resource.name}", str(sum(number for _, number in found)), ", ".join(kinds)
-    children = [child for child in branch.below if full or child.below]
+    children = [child for child in branch.below if full or (child.below and not below)]
     for child in children:
         last = child is children[-1]
         yield from _rows(child, f"{below}{'└─ ' if last else '├─ '}", f"{below}{'   ' if last else '│  '}", full=full)
 
 
 def _price(bill: Bill, *, full: bool) -> Iterator[Any]:
-    yield _heading("What it would cost, in USD a month")
     sums = [(name, *_sizes(sizes)) for name, sizes in bill.by_component.items()]
     sums += [(f"nodes: {name}", *_sizes(sizes)) for name, sizes in bill.by_profile.items()]
     if sums:
+        yield _heading("What it would cost, in USD a month")
         yield table(
             ["part", "minimum", "expected", "maximum"],
             [*sums, ("together", *_sizes(bill.total))],
             right=["minimum", "expected", "maximum"],
         )
-    if full:
-        yield ""
+    if full and sums:
+        yield _heading("Line by line")
         yield table(
             ["part", "what", "minimum", "expected", "maximum", "of", "at", "as of"],
             [

@@ -97,7 +97,7 @@ class Plot:
         kinds = Counter(
             one.inputs.get("vpcEndpointType", "Gateway").lower() for one in self.of("aws:ec2/vpcEndpoint:VpcEndpoint")
         )
-        words = [f"{number} {kind} endpoints" for kind, number in sorted(kinds.items())]
+        words = [f"{number} {kind} endpoint{'' if number == 1 else 's'}" for kind, number in sorted(kinds.items())]
         internet = sum(1 for _ in self.of("aws:ec2/internetGateway:InternetGateway"))
         return ", ".join([*(["internet gateway"] if internet else []), *words])
 
@@ -142,16 +142,18 @@ class Plot:
     def _machines(self) -> Iterator[Card]:
         for one in self.of("aws:ec2/instance:Instance"):
             yield Card(one.name, (str(one.inputs.get("instanceType")),))
+        templates = {one.id: one for one in self.of("aws:ec2/launchTemplate:LaunchTemplate")}
+        for one in self.of("aws:autoscaling/group:Group"):
+            template = templates.get(one.inputs.get("launchTemplate", {}).get("id"))
+            machine = (str(template.inputs.get("instanceType")),) if template else ()
+            yield Card(one.name, machine)
 
     def _regional(self) -> Iterator[Card]:
         for title, kind, key in (
             ("Buckets", "aws:s3/bucket:Bucket", "bucket"),
             ("Image repositories", "aws:ecr/repository:Repository", "name"),
             ("Pull-through caches", "aws:ecr/pullThroughCacheRule:PullThroughCacheRule", "upstreamRegistryUrl"),
-            ("KMS keys", "aws:kms/key:Key", ""),
-            ("Secrets", "aws:secretsmanager/secret:Secret", "name"),
             ("Queues", "aws:sqs/queue:Queue", "name"),
-            ("Log groups", "aws:cloudwatch/logGroup:LogGroup", "name"),
             ("CloudTrail", "aws:cloudtrail/trail:Trail", "name"),
             ("GuardDuty", "aws:guardduty/detector:Detector", ""),
             ("Backup vaults", "aws:backup/vault:Vault", "name"),
@@ -163,6 +165,15 @@ class Plot:
                 more = (f"and {len(found) - MOST_LINES + 1} more",) if len(found) > MOST_LINES else ()
                 lines = (*found[: MOST_LINES - len(more)], *more)
                 yield Card(title, lines, "card data" if title == "Buckets" else "card")
+        for noun, kind in (
+            ("KMS key", "aws:kms/key:Key"),
+            ("IAM role", "aws:iam/role:Role"),
+            ("log group", "aws:cloudwatch/logGroup:LogGroup"),
+            ("secret", "aws:secretsmanager/secret:Secret"),
+        ):
+            number = sum(1 for _ in self.of(kind))
+            if number:
+                yield Card(f"{number} {noun}{'' if number == 1 else 's'}")
 
 
 class Area(NamedTuple):

@@ -16,6 +16,7 @@ from modelyard.errors import RefusedError
 from modelyard.plan.difference import Difference, difference, read
 from modelyard.plan.findings import Finding, findings
 from modelyard.plan.graph import Graph, Resource, record
+from modelyard.plan.imports import by_need
 from modelyard.plan.price import Bill, Line, Sizes, price
 from modelyard.plan.quotas import Need, needs
 
@@ -76,6 +77,7 @@ def graph_of(root: Path, stack: Stack) -> Graph:
     references = {}
     if isinstance(stack, EnvironmentStack) and stack.account:
         references[stack.account.name] = graph_of(root, stack.account).outputs
+    by_need()
     try:
         return record(
             lambda: runpy.run_path(str(root / "infra" / "__main__.py"), run_name="__main__"),

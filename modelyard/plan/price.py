@@ -12,6 +12,7 @@ from infra.settings.stacks import AccountStack, EnvironmentStack, Stack
 from modelyard.plan.graph import Graph, Resource
 from modelyard.plan.tree import components
 
+TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 HOURS = 730
 """Of a month, as AWS's price pages count them."""
 
@@ -146,9 +147,10 @@ class Desk:
         """The part of the architecture that a resource belongs to."""
         return self._components[resource.urn]
 
-    def known(self, kind: str, id_: object) -> Resource | None:
-        """The resource of that type and id."""
-        return next((one for one in self._resources if (one.type, one.id) == (kind, id_)), None)
+    def template(self, resource: Resource) -> Resource | None:
+        """The launch template that a group's machines are made from."""
+        wanted = resource.inputs.get("launchTemplate", {}).get("id")
+        return next((one for one in self._resources if one.type == TEMPLATE and one.id == wanted), None)
 
     def share(self, resource: Resource, estimate: Estimate) -> Sizes:
         """An estimate for all resources of a type, divided by their number."""
@@ -256,21 +258,34 @@ def _node_group(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
     size = Sizes(scaling["minSize"], scaling.get("desiredSize", scaling["minSize"]), scaling["maxSize"])
     first = resource.inputs["instanceTypes"][0]  # a managed group of on-demand nodes takes them in this order
     yield desk.charge(resource, f"system nodes {first}", f"ec2/{first}/on-demand", size * HOURS)
-    launched = resource.inputs.get("launchTemplate", {}).get("id")
-    if template := desk.known("aws:ec2/launchTemplate:LaunchTemplate", launched):
-        volumes = [mapping["ebs"] for mapping in template.inputs.get("blockDeviceMappings", ())]
-        yield from _volumes(resource, desk, volumes, size)
+    if template := desk.template(resource):
+        yield from _disks(resource, desk, template, size)
     else:
         yield Unpriced(
             desk.component(resource), "root volumes of the system nodes", "no launch template says their size"
         )
 
 
+def _scaling_group(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
+    least, most = resource.inputs["minSize"], resource.inputs["maxSize"]
+    size = Sizes(least, resource.inputs.get("desiredCapacity", least), most)
+    if template := desk.template(resource):
+        name = template.inputs["instanceType"]
+        yield desk.charge(resource, f"machines {name}", f"ec2/{name}/on-demand", size * HOURS)
+        yield from _disks(resource, desk, template, size)
+
+
 def _instance(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
     name = resource.inputs["instanceType"]
-    yield desk.charge(resource, name, f"ec2/{name}/on-demand", HOURS)
+    yield desk.charge(resource, f"machines {name}", f"ec2/{name}/on-demand", HOURS)
     if root := resource.inputs.get("rootBlockDevice"):
         yield from _volumes(resource, desk, [root], Sizes(1, 1, 1))
+
+
+def _disks(resource: Resource, desk: Desk, template: Resource, machines: Sizes) -> Iterator[Charge | Unpriced]:
+    yield from _volumes(
+        resource, desk, [mapping["ebs"] for mapping in template.inputs.get("blockDeviceMappings", ())], machines
+    )
 
 
 def _volumes(
@@ -326,6 +341,11 @@ def _repository(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
         yield desk.charge(resource, "container images", "ecr-gb-month", desk.share(resource, desk.usage.images_gb))
 
 
+def _scanning(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
+    if resource.inputs.get("scanType") == "ENHANCED":
+        yield desk.by_use(resource, "images scanned by Inspector")
+
+
 def _log_group(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
     if not desk.usage:
         yield desk.by_use(resource, "logs")
@@ -378,6 +398,7 @@ def used(estimate: Estimate) -> Sizes:
 
 
 RULES: Mapping[str, Rule] = {
+    "aws:autoscaling/group:Group": _scaling_group,
     "aws:backup/plan:Plan": _used("backups"),
     "aws:cloudtrail/trail:Trail": _used("data events"),
     "aws:cloudwatch/logGroup:LogGroup": _log_group,
@@ -387,6 +408,7 @@ RULES: Mapping[str, Rule] = {
     "aws:ec2/natGateway:NatGateway": _nat_gateway,
     "aws:ec2/vpcEndpoint:VpcEndpoint": _endpoint,
     "aws:ecr/pullThroughCacheRule:PullThroughCacheRule": _used("images pulled through"),
+    "aws:ecr/registryScanningConfiguration:RegistryScanningConfiguration": _scanning,
     "aws:ecr/repository:Repository": _repository,
     "aws:efs/fileSystem:FileSystem": _used("files in EFS"),
     "aws:eks/cluster:Cluster": _cluster,
@@ -409,6 +431,7 @@ FREE = frozenset(
         *(
             f"aws:{token}"
             for token in (
+                "accessanalyzer/analyzer:Analyzer",  # of external access
                 "backup/selection:Selection",
                 "backup/vault:Vault",
                 "backup/vaultLockConfiguration:VaultLockConfiguration",
@@ -420,10 +443,14 @@ FREE = frozenset(
                 "costexplorer/anomalyMonitor:AnomalyMonitor",
                 "costexplorer/anomalySubscription:AnomalySubscription",
                 "costexplorer/costAllocationTag:CostAllocationTag",
+                "ebs/encryptionByDefault:EncryptionByDefault",
+                "ebs/snapshotBlockPublicAccess:SnapshotBlockPublicAccess",
                 "ec2/defaultNetworkAcl:DefaultNetworkAcl",
                 "ec2/defaultRouteTable:DefaultRouteTable",
                 "ec2/defaultSecurityGroup:DefaultSecurityGroup",
                 "ec2/flowLog:FlowLog",  # what it writes counts as logs
+                "ec2/imageBlockPublicAccess:ImageBlockPublicAccess",
+                "ec2/instanceMetadataDefaults:InstanceMetadataDefaults",
                 "ec2/internetGateway:InternetGateway",
                 "ec2/launchTemplate:LaunchTemplate",
                 "ec2/networkAcl:NetworkAcl",

@@ -10,6 +10,7 @@ from infra.settings.base import Rung
 from infra.settings.environment import AwsEnvironment
 from infra.settings.stacks import EnvironmentStack, Stack
 from modelyard.plan.graph import Graph, Resource
+from modelyard.plan.price import TEMPLATE
 
 ON_DEMAND = {
     "standard": "L-1216C47A",
@@ -82,7 +83,7 @@ def needs(graph: Graph, stack: Stack) -> list[Need]:
     for resource in graph.resources:
         if resource.type in COUNTED:
             wanted[COUNTED[resource.type]] += 1
-        for code, number in _taken(resource):
+        for code, number in _taken(resource, graph):
             wanted[code] += number
     if isinstance(stack, EnvironmentStack) and isinstance(stack.settings, AwsEnvironment):
         for code, number in _profiles(stack, stack.settings):
@@ -123,11 +124,15 @@ def quota_of(instance_type: str, *, spot: bool = False) -> str | None:
     return next((codes[family] for family in families if family in codes), None)
 
 
-def _taken(resource: Resource) -> Iterator[tuple[str, float]]:
+def _taken(resource: Resource, graph: Graph) -> Iterator[tuple[str, float]]:
     if resource.type == "aws:eks/nodeGroup:NodeGroup":
         yield from vcpus(resource.inputs["instanceTypes"], resource.inputs["scalingConfig"]["maxSize"])
     elif resource.type == "aws:ec2/instance:Instance":
         yield from vcpus([resource.inputs["instanceType"]], 1)
+    elif resource.type == "aws:autoscaling/group:Group":
+        wanted = resource.inputs.get("launchTemplate", {}).get("id")
+        types = [one.inputs["instanceType"] for one in graph.resources if one.type == TEMPLATE and one.id == wanted]
+        yield from vcpus(types, resource.inputs["maxSize"])
     elif resource.type == "aws:ec2/vpcEndpoint:VpcEndpoint":
         yield ENDPOINTS[resource.inputs.get("vpcEndpointType", "Gateway")], 1
 

@@ -9,9 +9,12 @@ import pytest
 from infra import catalog
 from infra.settings.base import Rung
 from infra.settings.environment import Capacity
+from infra.settings.stacks import load, names
+from modelyard.plan.plan import graph_of
 from modelyard.plan.price import FREE, RULES, Sizes, expected_nodes, price
 from tests.plan.planning import CPU, ENVIRONMENT_COMPONENT, component, graph, resource, stack
 
+PROJECT = Path(__file__).parents[2]
 REGION = "us-east-1"
 QUIET = {"threat_detection": False}
 
@@ -85,6 +88,26 @@ def test_system_nodes_cost_from_their_least_to_their_most_with_their_disks(tmp_p
     assert seen(line(bill, "system nodes m7i.large").usd) == sizes(*nodes)
     disks = next(one for one in bill.lines if one.charge.what == "root volumes" and not one.charge.profile)
     assert seen(disks.usd) == sizes(*[40 * number * usd("ebs-gp3-gb-month") for number in (2, 3, 5)])
+
+
+def test_a_machine_of_a_scaling_group_costs_what_its_launch_template_says(tmp_path):
+    template = resource(
+        "aws:ec2/launchTemplate:LaunchTemplate",
+        "runner-template",
+        instanceType="t3.medium",
+        blockDeviceMappings=[{"ebs": {"volumeSize": 30, "volumeType": "gp3"}}],
+    )
+    machines = resource(
+        "aws:autoscaling/group:Group",
+        "runner-group",
+        minSize=0,
+        desiredCapacity=1,
+        maxSize=1,
+        launchTemplate={"id": "runner-template-id"},
+    )
+    bill = price(graph(template, machines), stack(tmp_path, account=QUIET))
+    each = 730 * hour("t3.medium") + 30 * usd("ebs-gp3-gb-month")
+    assert seen(bill.by_component["runner-group"]) == sizes(0, each, each)
 
 
 def test_a_profile_is_expected_at_its_cheapest_type_and_ends_at_its_dearest(tmp_path):
@@ -263,3 +286,12 @@ def test_every_type_in_the_tables_is_one_of_the_provider():
     tables = {kind for kind in FREE | RULES.keys() if kind.startswith("aws:")}
     assert tables - known == set()
     assert FREE & RULES.keys() == frozenset(), "what is free has no price"
+
+
+@pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
+@pytest.mark.parametrize("name", names(PROJECT / "stacks"))
+def test_every_resource_of_the_shipped_stacks_is_priced_named_or_known_to_be_free(name):
+    settings = load(PROJECT / "stacks", name)
+    bill = price(graph_of(PROJECT, settings), settings)
+    assert bill.unknown == ()
+    assert not bill.over_budget, "an example whose budget is too small is a bad one"

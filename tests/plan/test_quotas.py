@@ -46,9 +46,10 @@ def test_system_nodes_the_runner_and_profiles_share_a_family_s_quota(tmp_path):
         instanceTypes=["m7i.large", "m7i.xlarge"],
         scalingConfig={"minSize": 2, "maxSize": 4},
     )
-    runner = resource("aws:ec2/instance:Instance", "runner", instanceType="t4g.small")
+    template = resource("aws:ec2/launchTemplate:LaunchTemplate", "runner-template", instanceType="t3.medium")
+    runner = resource("aws:autoscaling/group:Group", "runner", maxSize=1, launchTemplate={"id": "runner-template-id"})
     hardware = {"cpu": {"expected": 0, "max": {"on-demand": 5}}}
-    found = needed(graph(group, runner), stack(tmp_path, hardware=hardware))
+    found = needed(graph(group, template, runner), stack(tmp_path, hardware=hardware))
     assert found[ON_DEMAND["standard"]] == 4 * 4 + 2 + 5 * 4
 
 
