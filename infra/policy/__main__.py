@@ -9,7 +9,7 @@ from infra.policy import CONTROLS
 from infra.policy.waiving import honouring
 from infra.settings import waivers
 
-STACKS = Path(__file__).parents[2] / "stacks"
+STACKS = Path(__file__).resolve().parents[2] / "stacks"
 
 granted = waivers.load(STACKS, [control.name for control in CONTROLS])
 today = date.today()  # noqa: DTZ011 the day of whoever runs the update

@@ -69,6 +69,7 @@ class Item:
         self.type = raw.resource_type
         self.name = raw.name
         self.protected = bool(raw.opts.protect)
+        self.provider = raw.provider.urn if raw.provider else ""
         self.today = today
 
     @cached_property
@@ -97,25 +98,28 @@ class Stack:
     """All resources of a stack as rules see them."""
 
     def __init__(self, raw: Sequence[PolicyResource], today: date) -> None:
-        self._raw = raw
-        self._today = today
+        self._items: dict[str, list[Item]] = {}
+        self._users: dict[tuple[str, str], dict[str, list[Item]]] = {}
+        for one in raw:
+            self._items.setdefault(one.resource_type, []).append(Item(one, today))
 
     def of(self, *types: str) -> list[Item]:
-        """The resources of these types, in the order of their registration."""
-        return [Item(one, self._today) for one in self._raw if one.resource_type in types]
+        """The resources of these types."""
+        return [item for kind in types for item in self._items.get(kind, ())]
 
     def that_use(self, item: Item, kind: str, key: str) -> list[Item]:
         """The resources of a type that one of its inputs joins to this one."""
-        return [one for one in self.of(kind) if item.urn in one.used(key)]
+        if (kind, key) not in self._users:
+            users = self._users[kind, key] = {}
+            for one in self.of(kind):
+                for urn in one.used(key):
+                    users.setdefault(urn, []).append(one)
+        return self._users[kind, key].get(item.urn, [])
 
     def one_a_provider(self, start: str) -> list[Item]:
-        """The first resource of each provider, of the types that start like this."""
-        first = {
-            one.provider.urn if one.provider else "": one
-            for one in reversed(self._raw)
-            if one.resource_type.startswith(start)
-        }
-        return [Item(one, self._today) for one in first.values()]
+        """A resource of each provider, of the types that start like this."""
+        items = [item for kind, found in self._items.items() if kind.startswith(start) for item in found]
+        return list({item.provider: item for item in reversed(items)}.values())
 
     def root(self) -> Item | None:
         """The environment or the account that the stack is."""

@@ -76,6 +76,21 @@ def no_public_principals(item: Item) -> Iterator[str]:
             yield f"{one.get('Sid', 'a statement')} lets in everybody"
 
 
+@together("iam-team-boundary", Severity.HIGH, [9], "CIS 5.2.1; CKV_AWS_286-290")
+def team_boundary(stack: Stack) -> Iterator[tuple[Item, str]]:
+    """There is a most that teams' roles may do, and every team's role is bound by it."""
+    bounds = [policy for policy in stack.of("aws:iam/policy:Policy") if _ends(policy, "-team-boundary")]
+    for cluster in stack.of("aws:eks/cluster:Cluster") if not bounds else ():
+        yield cluster, "nothing bounds the roles of its teams: there is no policy …-team-boundary"
+    for role in stack.of(ROLE):
+        if "-team-" in str(role.at("name")) and not role.at("permissionsBoundary"):
+            yield role, "it is a team's role without a permissions boundary"
+
+
+def _ends(item: Item, ending: str) -> bool:
+    return str(item.at("name")).endswith(ending)
+
+
 @together("eks-admins-listed", Severity.HIGH, [8], "CIS 4.1.7", setting="cluster.admins")
 def admins_listed(stack: Stack) -> Iterator[tuple[Item, str]]:
     """A cluster has access entries of its own for the people who administer it."""

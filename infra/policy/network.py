@@ -32,7 +32,7 @@ def default_group_closed(stack: Stack) -> Iterator[tuple[Item, str]]:
         if not groups:
             yield vpc, "its default security group is as AWS made it: whatever is in it reaches everything else in it"
         for group in groups:
-            if group.at("ingress") or group.at("egress"):
+            if listed(group.at("ingress")) or listed(group.at("egress")):
                 yield group, "it lets traffic through"
 
 

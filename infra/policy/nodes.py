@@ -99,7 +99,7 @@ def node_role(stack: Stack) -> Iterator[tuple[Item, str]]:
     for role in stack.of(ROLE):
         if role.urn not in roles:
             continue
-        if role.at("inlinePolicies") or stack.that_use(role, INLINE, "role"):
+        if listed(role.at("inlinePolicies")) or stack.that_use(role, INLINE, "role"):
             yield role, "the node role has a policy of its own, which every pod on the node could use"
         attached = [one.at("policyArn") for one in stack.that_use(role, ATTACHMENT, "role")]
         for arn in [*attached, *listed(role.at("managedPolicyArns"))]:

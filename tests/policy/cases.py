@@ -200,6 +200,13 @@ ROLE_GRANT = dataclasses.replace(
     inputs={"inlinePolicies": [{"policy": document(Action="ec2:DescribeInstances", Resource="*")}]},
 )
 
+BOUNDARY = resource("aws:iam/policy:Policy", "boundary", {"name": "modelyard-dev-team-boundary"})
+TEAM_ROLE = resource(
+    "aws:iam/role:Role",
+    "vision",
+    {"name": "modelyard-dev-team-vision", "permissionsBoundary": "arn:aws:iam::123456789012:policy/boundary"},
+)
+
 DATA = resource("aws:s3/bucket:Bucket", "storage-models-bucket", {"tags": {"data-class": "confidential"}}, protect=True)
 LOGS = resource("aws:s3/bucket:Bucket", "storage-logs-bucket", {"tags": {"data-class": "internal"}}, protect=True)
 AUDIT = resource("aws:s3/bucket:Bucket", "storage-audit-bucket", {"tags": {"data-class": "internal"}}, protect=True)
@@ -441,6 +448,11 @@ CASES = {
         [GRANT, ROLE_GRANT],
         spoil("grant", "policy", document(Action=["s3:PutObject"], Resource="*")),
         spoil("granted", "inlinePolicies/0/policy", document(Action="ec2:RunInstances", Resource=["*"])),
+    ),
+    "iam-team-boundary": (
+        [CLUSTER, BOUNDARY, TEAM_ROLE],
+        spoil("boundary"),
+        spoil("vision", "permissionsBoundary"),
     ),
     "no-public-principals": (
         [KMS_KEY, POLICY, QUEUE_POLICY, ROLE],

@@ -12,7 +12,7 @@ from modelyard.plan.graph import Graph, Resource
 
 STACKS = Path(__file__).parents[2] / "stacks"
 TODAY = date(2026, 11, 21)
-PROVIDER = "urn:pulumi:dev::modelyard::pulumi:providers:aws::aws"
+PROVIDER_URN = "urn:pulumi:dev::modelyard::pulumi:providers:aws::aws"
 
 
 def resource(kind, name, inputs=None, *, uses=None, protect=False):
@@ -27,7 +27,7 @@ def resource(kind, name, inputs=None, *, uses=None, protect=False):
         property_dependencies={key: tuple(one.urn for one in used) for key, used in (uses or {}).items()},
         protect=protect,
         retain_on_delete=protect,
-        provider=PROVIDER if kind.startswith("aws:") else "",
+        provider=PROVIDER_URN if kind.startswith("aws:") else "",
         custom=not kind.startswith("modelyard:"),
         secrets=frozenset(),
     )

@@ -8,7 +8,7 @@ from pulumi_policy import Severity
 from infra.settings.waivers import Waiver, Waivers
 from modelyard.plan.findings import UNUSED
 from modelyard.plan.graph import UNKNOWN
-from tests.policy.cases import CLUSTER, DATA, ENCRYPTION, KMS_KEY, LOGS, document, spoil
+from tests.policy.cases import CLUSTER, DATA, ENCRYPTION, KMS_KEY, LOGS, NODES, ROLE, document, spoil
 from tests.policy.conftest import TODAY, resource
 
 REASON = "It is a rehearsal, and nobody else reads it"
@@ -86,10 +86,11 @@ def test_a_version_is_judged_by_the_day_of_the_plan(judge):
 def test_what_only_aws_will_know_is_not_taken_for_a_violation(judge):
     unknown = resource(CLUSTER.type, "cluster", dict.fromkeys(CLUSTER.inputs, UNKNOWN) | {"version": "1.35"})
     key = resource(KMS_KEY.type, "key", {"enableKeyRotation": UNKNOWN, "policy": UNKNOWN})
+    role = resource(ROLE.type, "role", {"inlinePolicies": UNKNOWN, "managedPolicyArns": UNKNOWN})
     encryption = spoil("encryption", "rules/0/applyServerSideEncryptionByDefault/kmsMasterKeyId", UNKNOWN)
-    found = judge([unknown, key, DATA, *encryption([ENCRYPTION])])
+    found = judge([unknown, key, role, NODES, DATA, *encryption([ENCRYPTION])])
     hasty = ("eks-private", "eks-secrets", "eks-control", "eks-supported", "eks-access", "kms-", "s3-own-key", "no-pub")
-    assert not [finding for finding in found if finding.policy.startswith(hasty)]
+    assert not [finding for finding in found if finding.policy.startswith((*hasty, "node-role"))]
 
 
 def test_what_is_not_durable_needs_no_object_lock(judge):

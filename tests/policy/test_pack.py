@@ -22,9 +22,9 @@ PACK = Path(__file__).parents[2] / "infra" / "policy"
 
 
 @pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    command = [sys.executable, "-m", "pulumi.policy", "127.0.0.1:1", str(PACK)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path_factory.mktemp("elsewhere")) as process:
+def pack():
+    command = [sys.executable, "-m", "pulumi.policy", "127.0.0.1:1", "."]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PACK) as process:
         try:
             assert process.stdout
             port = int(process.stdout.readline())
