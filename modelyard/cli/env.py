@@ -158,7 +158,7 @@ def new(
     with settings_sentences():
         file = environments.new(folder, name, like) if like else environments.begin(folder, name, on.value)
     screen = Screen()
-    screen.show(str(file))
+    screen.show(short(file))
     screen.note(f"look it over, then: {command('env', 'plan', name)}")
 
 
