@@ -1,6 +1,7 @@
 """The shipped stacks satisfy every control, and would not if what they are made of were different."""
 
 import dataclasses
+import functools
 from collections import Counter
 
 import pytest
@@ -40,15 +41,24 @@ def graphs():
 
     def graph(name):
         if name not in made:
-            made[name] = graph_of(STACKS.parent, stacks.load(STACKS, name))
+            made[name] = graph_of(STACKS.parent, stack(name))
         return made[name]
 
     return graph
 
 
+@functools.cache
+def stack(name):
+    return stacks.load(STACKS, name)
+
+
+@functools.cache
+def granted():
+    return waivers.load(STACKS, [control.name for control in CONTROLS])
+
+
 def judged(graph, name):
-    granted = waivers.load(STACKS, [control.name for control in CONTROLS])
-    return findings(graph, stacks.load(STACKS, name), granted, TODAY)
+    return findings(graph, stack(name), granted(), TODAY)
 
 
 def changed(graph, change):
