@@ -30,6 +30,8 @@ class AccountSettings(Settings):
     """Unusual spending of at least this many dollars a day is reported."""
     threat_detection: bool = True
     """GuardDuty with EKS runtime monitoring; off only where your organisation runs it for all accounts."""
+    activate_cost_tags: bool = False
+    """Tell costs apart by owner and environment: where the account pays for itself, a day after the first bill."""
     pull_through: tuple[Upstream, ...] = OPEN_UPSTREAMS
     """Registries whose images are pulled through ECR."""
     pull_through_credentials: dict[Upstream, Arn] = Field(default={})

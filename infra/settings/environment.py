@@ -107,6 +107,13 @@ class EksSettings(Settings):
     runner: bool = False
     """A small machine in the VPC, reached by Session Manager, on which `up` can run where the API server is private."""
 
+    @model_validator(mode="after")
+    def _names_each_admin_once(self) -> Self:
+        names = [arn.partition(":role/")[2] for arn in self.admins]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"admins has two roles called {', '.join(twice)}; the cluster knows them by their names")
+        return self
+
 
 class SystemNodes(Settings):
     """The small managed node group for what the platform itself runs."""

@@ -97,6 +97,13 @@ WRONG = [
     (DEV, "cidr: 10.64.0.0/16", "vpc: vpc-1", "network.vpc", "not a VPC's id"),
     (DEV, "203.0.113.0/24", "0.0.0.0/0", "cluster.public_access_from[0]", "too much of the internet"),
     (DEV, "arn:aws:iam::123456789012:role/", "arn:aws:iam::1:user/", "cluster.admins[0]", "not an IAM role's ARN"),
+    (
+        DEV,
+        'admins: ["arn',
+        'admins: ["arn:aws:iam::123456789013:role/platform-admin", "arn',
+        "cluster",
+        "two roles called platform-admin",
+    ),
     (DEV, "    budget:", "    system_nodes: {min: 5, max: 3}\n    budget:", "system_nodes", "min 5 is above max 3"),
     (
         DEV,
