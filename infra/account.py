@@ -9,7 +9,7 @@ import pulumi_aws as aws
 
 from infra.aws import iam
 from infra.aws.key import Key, KeyArgs
-from infra.aws.registry import image_lifecycle
+from infra.aws.registry import RepositoryTemplates, RepositoryTemplatesArgs
 from infra.settings.account import AccountSettings
 
 FEATURES: dict[str, tuple[str, ...]] = {
@@ -170,7 +170,6 @@ class Account(pulumi.ComponentResource):
     def _pull_through(
         self, name: str, settings: AccountSettings, key_arn: pulumi.Output[str], child: pulumi.ResourceOptions
     ) -> dict[str, str]:
-        prefixes: dict[str, str] = {upstream: upstream for upstream in sorted(settings.pull_through)}
         aws.ecr.RegistryScanningConfiguration(
             f"{name}-image-scanning",
             scan_type="BASIC",
@@ -182,38 +181,28 @@ class Account(pulumi.ComponentResource):
             ],
             opts=child,
         )
-        role = aws.iam.Role(
+        templates = RepositoryTemplates(
             f"{name}-image-cache",
-            name=f"modelyard-{settings.region}-image-cache",
-            assume_role_policy=pulumi.Output.json_dumps(trust_registry()),
-            opts=child,
-        )
-        rights = aws.iam.RolePolicy(
-            f"{name}-image-cache-policy",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(key_arn.apply(lambda arn: cache_policy(arn, settings))),
-            opts=child,
+            RepositoryTemplatesArgs(
+                region=settings.region,
+                account_id=settings.account_id,
+                role_name=f"modelyard-{settings.region}-image-cache",
+                prefixes=sorted(settings.pull_through),
+                made_for="PULL_THROUGH_CACHE",
+                key_arn=key_arn,
+                keep_images=CACHED_IMAGES,
+            ),
+            child,
         )
         for upstream in sorted(settings.pull_through):
-            template = aws.ecr.RepositoryCreationTemplate(
-                f"{name}-image-cache-{upstream}-template",
-                prefix=prefixes[upstream],
-                description=f"Images of {upstream}",
-                applied_fors=["PULL_THROUGH_CACHE"],
-                image_tag_mutability="IMMUTABLE",
-                encryption_configurations=[{"encryption_type": "KMS", "kms_key": key_arn}],
-                lifecycle_policy=json.dumps(image_lifecycle(CACHED_IMAGES)),
-                custom_role_arn=role.arn,
-                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[rights])),
-            )
             aws.ecr.PullThroughCacheRule(
-                f"{name}-image-cache-{upstream}",
-                ecr_repository_prefix=prefixes[upstream],
+                f"{name}-from-{upstream}",
+                ecr_repository_prefix=templates.prefixes[upstream],
                 upstream_registry_url=UPSTREAM_URLS.get(upstream, upstream),
                 credential_arn=settings.pull_through_credentials.get(upstream),
-                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[template])),
+                opts=child,
             )
-        return prefixes
+        return {upstream: upstream for upstream in sorted(settings.pull_through)}
 
 
 def tags_of(settings: AccountSettings) -> dict[str, str]:
@@ -257,22 +246,4 @@ def events_may_encrypt() -> iam.Statement:
     """
     return iam.allow_principal(
         "Alerts", {"Service": "events.amazonaws.com"}, ["kms:Decrypt", "kms:GenerateDataKey*"], ["*"]
-    )
-
-
-def trust_registry() -> iam.Document:
-    """ECR, as its User Guide has it for repository templates: without the account, which ECR isn't said to name."""
-    return iam.document(iam.allow_principal("Registry", {"Service": "ecr.amazonaws.com"}, ["sts:AssumeRole"]))
-
-
-def cache_policy(key_arn: str, settings: AccountSettings) -> iam.Document:
-    """What ECR needs to make repositories under the prefixes, encrypted (ECR User Guide, repository templates)."""
-    repositories = f"arn:aws:ecr:{settings.region}:{settings.account_id}:repository"
-    return iam.document(
-        iam.allow(
-            "Repositories",
-            ["ecr:CreateRepository", "ecr:ReplicateImage", "ecr:TagResource"],
-            [f"{repositories}/{upstream}/*" for upstream in sorted(settings.pull_through)],
-        ),
-        iam.allow("Encrypt", ["kms:CreateGrant", "kms:RetireGrant", "kms:DescribeKey"], [key_arn]),
     )

@@ -122,7 +122,7 @@ def test_environments_learn_where_to_pull_other_publishers_images_from(deploy):
 
 
 def test_pulled_through_images_are_kept_like_the_environments_own(build):
-    template = build().inputs["account-image-cache-quay.io-template"]
+    template = build().inputs["account-image-cache-quay.io"]
     assert template["prefix"] == "quay.io"
     assert template["appliedFors"] == ["PULL_THROUGH_CACHE"]
     assert template["imageTagMutability"] == "IMMUTABLE"
@@ -131,7 +131,7 @@ def test_pulled_through_images_are_kept_like_the_environments_own(build):
 
 
 def test_ecr_may_make_repositories_under_the_prefixes_and_nowhere_else(build):
-    policy = json.loads(build(pull_through=("quay.io",)).inputs["account-image-cache-policy"]["policy"])
+    policy = json.loads(build(pull_through=("quay.io",)).inputs["account-image-cache-role-policy"]["policy"])
     repositories, encrypt = policy["Statement"]
     assert repositories["Resource"] == ["arn:aws:ecr:us-east-1:123456789012:repository/quay.io/*"]
     assert encrypt["Resource"] == ["arn:aws:test:::account-key"]
@@ -140,10 +140,10 @@ def test_ecr_may_make_repositories_under_the_prefixes_and_nowhere_else(build):
 def test_a_registry_behind_a_login_is_pulled_through_with_its_secret(build):
     secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:ecr-pullthroughcache/hub"
     inputs = build(pull_through=("docker.io",), pull_through_credentials={"docker.io": secret}).inputs
-    rule = inputs["account-image-cache-docker.io"]
+    rule = inputs["account-from-docker.io"]
     assert rule["upstreamRegistryUrl"] == "registry-1.docker.io"
     assert rule["credentialArn"] == secret
-    assert "credentialArn" not in build().inputs["account-image-cache-quay.io"]
+    assert "credentialArn" not in build().inputs["account-from-quay.io"]
 
 
 def test_every_image_is_scanned_when_it_comes(build):

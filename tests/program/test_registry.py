@@ -12,6 +12,7 @@ def build(deploy):
     def run(lifetime="durable", **settings):
         args = RegistryArgs(
             environment="dev",
+            region="us-east-1",
             account_id="123456789012",
             settings=RegistrySettings(**settings),
             lifetime=Lifetime(lifetime),
@@ -58,3 +59,14 @@ def test_only_the_account_pulls_and_nobody_pushes_by_the_repositorys_policy(buil
     (statement,) = json.loads(build()["registry-steps-policy"]["policy"])["Statement"]
     assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
     assert not [action for action in statement["Action"] if "Put" in action or "Upload" in action]
+
+
+def test_mirrored_images_make_their_repositories_by_themselves_under_the_environments_prefix_alone(build):
+    inputs = build()
+    template = inputs["registry-mirror-dev/mirror"]
+    assert (template["prefix"], template["appliedFors"]) == ("dev/mirror", ["CREATE_ON_PUSH"])
+    assert template["imageTagMutability"] == "IMMUTABLE"
+    assert template["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": "arn:aws:test:::registry-key"}]
+    make, encrypt = json.loads(inputs["registry-mirror-role-policy"]["policy"])["Statement"]
+    assert make["Resource"] == ["arn:aws:ecr:us-east-1:123456789012:repository/dev/mirror/*"]
+    assert encrypt["Resource"] == ["arn:aws:test:::registry-key"]
