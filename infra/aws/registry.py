@@ -25,10 +25,10 @@ class RegistryArgs:
     """What is decided before the run."""
 
     environment: str
-    region: str
     account_id: str
     settings: RegistrySettings
     lifetime: Lifetime
+    region: str = "*"
 
 
 class Registry(pulumi.ComponentResource):
