@@ -94,7 +94,6 @@ class Environment(pulumi.ComponentResource):
                 settings=settings.system_nodes,
                 profiles=stack.profiles,
                 hardware=settings.hardware,
-                security=security,
                 lifetime=lifetime,
                 tags=tags,
                 cluster_name=cluster.name,

@@ -13,7 +13,7 @@ from infra import catalog
 from infra.aws import iam
 from infra.aws.karpenter import PROFILE, placement_group_name
 from infra.aws.key import Key, KeyArgs
-from infra.settings.base import Lifetime, Security
+from infra.settings.base import Lifetime
 from infra.settings.environment import Capacity, SystemNodes
 from infra.settings.hardware import Profile
 from infra.versions import KUBERNETES
@@ -47,7 +47,6 @@ class NodesArgs:
     settings: SystemNodes
     profiles: Mapping[str, Profile]
     hardware: Mapping[str, Capacity]
-    security: Security
     lifetime: Lifetime
     tags: Mapping[str, str]
     cluster_name: pulumi.Input[str]

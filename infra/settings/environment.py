@@ -120,7 +120,9 @@ class SystemNodes(Settings):
 
     instance_types: Annotated[tuple[InstanceTypeName, ...], Field(min_length=1)] = ("m7i.large",)
     min: Annotated[int, Field(ge=2, le=50)] = 2
+    """Nodes from the start; nothing adds to them by itself, the work of others goes to Karpenter's nodes."""
     max: Annotated[int, Field(ge=2, le=100)] = 4
+    """Room for raising it by hand."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

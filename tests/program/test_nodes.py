@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from infra.aws.nodes import INTERRUPTIONS, Nodes, NodesArgs, Reach, ami_type, controller_policy, reservations
-from infra.settings.base import Lifetime, Security
+from infra.settings.base import Lifetime
 from infra.settings.environment import Capacity, SystemNodes
 from infra.settings.hardware import HardwareSettings
 from tests.program.iam_lint import findings
@@ -31,7 +31,6 @@ def build(**hardware: Capacity):
             settings=SystemNodes(),
             profiles=PROFILES,
             hardware=hardware or {"cpu-small": capacity()},
-            security=Security.STANDARD,
             lifetime=Lifetime.THROWAWAY,
             tags={"owner": "platform@example.com", "environment": "dev"},
             cluster_name="dev",
