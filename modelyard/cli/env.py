@@ -1,5 +1,6 @@
 """modelyard env: environments and the accounts that they are in."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -87,10 +88,10 @@ def plan(  # noqa: PLR0913, PLR0917 each is an option of the command
         raise RefusedError("--json and --format both print the plan; take one of them")
     from datetime import UTC, datetime
 
-    from modelyard.plan import plan as plans
-
     root = project()
-    with settings_sentences():
+    with _without_collection(), settings_sentences():
+        from modelyard.plan import plan as plans
+
         made = plans.plan(root, env, today=datetime.now(UTC).date(), against=against)
     screen = Screen(as_json=as_json or output is not None)
     if html:
@@ -170,6 +171,16 @@ def fails(made: "Plan", threshold: Threshold) -> bool:
 
     least = [rank.value for rank in RANKS].index(threshold.value)
     return any(finding.rank >= least for finding in made.findings if not finding.waived)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """What a plan imports and makes lives to its end: to look for garbage meanwhile costs much of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

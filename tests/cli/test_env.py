@@ -1,9 +1,9 @@
 """modelyard env: plans, lists and new environments, on a project of the test's own."""
 
 import json
-import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -210,7 +210,7 @@ def test_help_imports_nothing_that_takes_long():
         "import sys; from modelyard import cli; cli.run(['env', 'plan', '--help']);"
         "print(sorted({'pulumi', 'infra.settings.stacks', 'rich', 'jinja2', 'yaml'} & sys.modules.keys()))"
     )
-    said = subprocess.run([os.sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.splitlines()[-1] == "[]"
 
 
