@@ -5,11 +5,10 @@ what is registered and answers as AWS would, as far as that can be known beforeh
 """
 
 import asyncio
-import contextvars
 import gc
 import json
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -56,7 +55,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Graph:
-    """All resources of a stack in the order of their registration, and what the stack exports."""
+    """All resources of a stack in the order in which its program makes them, and what the stack exports."""
 
     stack: str
     resources: tuple[Resource, ...]
@@ -80,33 +79,43 @@ def record(
     collecting = gc.isenabled()
     gc.disable()  # what a program makes lives to its end, so that looking for garbage is all cost
     try:
-        # Pulumi keeps its settings in context variables: in a context of its own a run leaves nothing behind.
-        contextvars.copy_context().run(_run, program, recorder)
+        # Pulumi keeps its settings in context variables, so that a thread of its own leaves nothing behind. And it
+        # notes the whole call stack with each resource: that of a thread is short.
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            order = thread.submit(_run, program, recorder).result()
     finally:
         if collecting:
             gc.enable()
-    return Graph(stack, tuple(recorder.resources.values()), recorder.outputs)
+    return Graph(stack, tuple(recorder.resources[urn] for urn in order if urn in recorder.resources), recorder.outputs)
 
 
-def _run(program: Callable[[], object], recorder: "Recorder") -> None:
+def _run(program: Callable[[], object], recorder: "Recorder") -> list[str]:
+    """The URNs in the order in which the program makes its resources: they are registered in any order."""
     pulumi.runtime.reset_options(project=recorder.project, stack=recorder.stack, preview=True)
     pulumi.runtime.configure(
         pulumi.runtime.Settings(project=recorder.project, stack=recorder.stack, monitor=recorder, dry_run=True)
     )
     set_all_config(dict(recorder.config), [])
 
+    made: list[pulumi.Resource] = []
+    order: list[str] = []
+
     async def body() -> None:
+        pulumi.runtime.register_stack_transformation(lambda resource: made.append(resource.resource))
         program()
         # Left to itself Pulumi goes through all unfinished outputs again each time that one of them is finished.
         while waiting := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(waiting)
+        urns = await asyncio.gather(*(resource.urn.future() for resource in made), return_exceptions=True)
+        order.extend(urn for urn in urns if isinstance(urn, str))
 
     with asyncio.Runner(loop_factory=_Loop) as runner:
         runner.get_loop().set_exception_handler(lambda *_: None)
         try:
-            runner.run(pulumi.runtime.run_in_stack(body), context=contextvars.copy_context())
+            runner.run(pulumi.runtime.run_in_stack(body))
         except Exception as error:  # noqa: BLE001 raised again
             raise _unwrapped(error) from None
+    return order
 
 
 def _unwrapped(error: BaseException) -> BaseException:
@@ -117,7 +126,7 @@ def _unwrapped(error: BaseException) -> BaseException:
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Pulumi sends each request from a thread; the recorder answers at once, and always in the same order."""
+    """Pulumi sends each request from a thread of a pool; the recorder answers at once."""
 
     def run_in_executor(
         self, _executor: Executor | None, func: Callable[[*_Arguments], _Result], *args: *_Arguments
@@ -164,7 +173,7 @@ class Recorder:
         if urn in self.resources:
             raise ValueError(f"{request.type} {request.name!r} is registered twice: give each a name of its own")
         parent = self.resources.get(request.parent)
-        inputs = {key: _plain(value) for key, value in request.object.fields.items()}
+        inputs = _fields(request.object)
         provider = request.provider.rpartition("::")[0]
         made = request.custom and outputs.made(
             request.type, request.name, inputs, self._place_of(inputs, self.resources.get(provider))
@@ -198,7 +207,7 @@ class Recorder:
     def RegisterResourceOutputs(self, request: Any) -> empty_pb2.Empty:  # noqa: N802
         """Only the stack's own outputs tell anything new."""
         if request.urn.split("::")[2] == STACK:
-            self.outputs = {key: _plain(value) for key, value in request.outputs.fields.items()}
+            self.outputs = _fields(request.outputs)
         return empty_pb2.Empty()
 
     def ReadResource(self, request: Any) -> resource_pb2.ReadResourceResponse:  # noqa: N802
@@ -243,6 +252,11 @@ def _own_or_inherited(request: Any, field: str, inherited: bool) -> bool:
     return bool(getattr(request, field)) if request.HasField(field) else inherited
 
 
+def _fields(struct: Any) -> dict[str, Any]:
+    """By name: the wire has its own order each time."""
+    return {key: _plain(struct.fields[key]) for key in sorted(struct.fields)}
+
+
 def _plain(value: Any) -> Any:
     """A value of the wire as Python has it, whole numbers as such, without secrets."""
     kind = value.WhichOneof("kind")
@@ -254,7 +268,7 @@ def _plain(value: Any) -> Any:
     if kind == "struct_value":
         if _is_secret(value):
             return SECRET
-        return {key: _plain(inner) for key, inner in value.struct_value.fields.items()}
+        return _fields(value.struct_value)
     if kind == "list_value":
         return [_plain(inner) for inner in value.list_value.values]
     return value.bool_value if kind == "bool_value" else None

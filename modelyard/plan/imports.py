@@ -1,72 +1,154 @@
-"""Importing of `pulumi_aws` by need.
+"""Importing of `pulumi_aws` by need: the process of a plan spends less time on what its program does not use.
 
-A service of `pulumi_aws` is a package whose `__init__` imports each of its resources, some two hundred for EC2, of
-which a program needs a few. `by_need()` lets them be imported when they are asked for. A name that can't be placed
-makes the real `__init__` run, so that whatever works without this works with it.
+A service of `pulumi_aws` is a package whose `__init__` imports each of its resources, some two hundred for EC2, and
+one module of it, `_inputs`, has the classes of all their nested properties; a program needs a few. After `by_need()`
+resources are imported when they are asked for, and of `_inputs` only those classes are made that an imported resource
+names. Whatever can't be placed, or does not look as generated, is imported as usual.
 """
 
+import builtins
 import importlib
 import importlib.abc
 import importlib.machinery
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, TypedDict
 
 ROOT = "pulumi_aws"
+INPUTS = "_inputs"
 
 
 def by_need() -> None:
     """From now on, import services of `pulumi_aws` by need; those that are imported already stay as they are."""
-    if not any(isinstance(finder, _Services) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Services())
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
 
 
-class _Services(importlib.abc.MetaPathFinder):
+class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, _: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if path is None or not name.startswith(f"{ROOT}.") or name.count(".") > 1:
+        root, *rest = name.split(".")
+        if path is None or root != ROOT or not rest:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
-        if spec is not None and spec.submodule_search_locations and isinstance(spec.loader, importlib.abc.Loader):
-            spec.loader = _ByNeed(spec.loader)
+        if spec is None or not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            return spec
+        if len(rest) == 1 and spec.submodule_search_locations:
+            spec.loader = _Service(spec.loader)
+        elif len(rest) == 2:
+            spec.loader = _Inputs(spec.loader) if rest[1] == INPUTS else _Member(spec.loader)
         return spec
 
 
-class _ByNeed(importlib.abc.Loader):
-    def __init__(self, real: importlib.abc.Loader) -> None:
+class _Loader(importlib.abc.Loader):
+    def __init__(self, real: importlib.machinery.SourceFileLoader) -> None:
         self._real = real
 
     def create_module(self, _: importlib.machinery.ModuleSpec) -> None:
         """As usual."""
 
-    def exec_module(self, module: ModuleType) -> None:
-        folder = Path(str(module.__file__)).parent
-        members = {path.stem for path in folder.glob("*.py")}
 
-        def resolve(name: str) -> Any:
+class _Service(_Loader):
+    """The package: finds the module of a name when the name is asked for."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        members = {path.stem for path in Path(self._real.path).parent.glob("*.py")}
+
+        def find(name: str) -> Any:
             if name in members:
                 return importlib.import_module(f"{module.__name__}.{name}")
             if not name.startswith("__"):
                 # In the order in which the real __init__ lets one win if a name comes twice.
-                places = ["_inputs"] if "Args" in name else []
-                places += [_snake(name.removesuffix("Args")), "_enums"]
-                for place in places:
-                    if place in members and name in (found := resolve(place)).__all__:
+                for place in (INPUTS, _file(name), "_enums"):
+                    if place in members and name in _names(found := find(place)):
                         return module.__dict__.setdefault(name, getattr(found, name))
             if "__getattr__" not in module.__dict__:
                 raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
             del module.__dict__["__getattr__"]
+            if INPUTS in members:
+                _complete(find(INPUTS))
             self._real.exec_module(module)
             return getattr(module, name)
 
-        module.__dict__["__getattr__"] = resolve
+        module.__dict__["__getattr__"] = find
 
 
-def _snake(name: str) -> str:
-    """`OpenIdConnectProvider`, `get_open_id` and `GetOpenIdResult` by the file that they are in."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+class _Member(_Loader):
+    """A resource: gets the nested inputs that its annotations name."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        code = self._real.get_code(module.__name__)
+        if code is None:
+            raise ImportError(f"{module.__name__} has no code")
+        exec(code, module.__dict__)  # noqa: S102 as the real loader does
+        inputs = sys.modules.get(f"{module.__name__.rpartition('.')[0]}.{INPUTS}")
+        for name in set(_words(code)) & _makers(inputs).keys() - module.__dict__.keys():
+            module.__dict__[name] = getattr(inputs, name)
+
+
+class _Inputs(_Loader):
+    """The nested inputs of a service: a class is made with those that it names, when it is asked for."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        code, source = self._real.get_code(module.__name__), self._real.get_data(self._real.path)
+        bodies = {body.co_name: body for body in code.co_consts if isinstance(body, CodeType)} if code else {}
+        head, found, _ = source.partition(b"\n__all__ = [\n")
+        inputs = source.count(b"\n@pulumi.input_type\nclass ")
+        typed = len(re.findall(rb"\nclass \w+ArgsDict\(TypedDict\):\n", source))
+        if not found or not bodies or (inputs, typed) != _counted(bodies) or b"\nclass " in head:
+            self._real.exec_module(module)
+            return
+        exec(compile(head, self._real.path, "exec"), module.__dict__)  # noqa: S102 the module's own imports
+
+        def make(name: str) -> Any:
+            if name not in bodies:
+                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+            bases = (TypedDict,) if name.endswith("ArgsDict") else ()
+            body = FunctionType(bodies[name], module.__dict__, name)
+            made = builtins.__build_class__(body, name, *bases)
+            module.__dict__[name] = made if bases else module.__dict__["pulumi"].input_type(made)
+            for other in set(_words(bodies[name])) & bodies.keys() - module.__dict__.keys():
+                make(other)
+            return module.__dict__[name]
+
+        module.__dict__.update({"__all__": [], "__getattr__": make, "_bodies": bodies})
+
+
+def _counted(bodies: dict[str, CodeType]) -> tuple[int, int]:
+    typed = sum(name.endswith("ArgsDict") for name in bodies)
+    return sum(name.endswith("Args") for name in bodies), typed
+
+
+def _names(module: ModuleType) -> Any:
+    return _makers(module).keys() or module.__all__
+
+
+def _makers(module: ModuleType | None) -> dict[str, CodeType]:
+    """The classes that a module of inputs can make; none if it was imported as usual."""
+    return module.__dict__.get("_bodies", {}) if module else {}
+
+
+def _complete(inputs: ModuleType) -> None:
+    """Make all, for an importer that wants them by `*`."""
+    for name in _makers(inputs):
+        getattr(inputs, name)
+    inputs.__dict__["__all__"] = list(_makers(inputs)) or inputs.__all__
+
+
+def _words(code: CodeType) -> Iterator[str]:
+    """The texts in code: annotations that name classes are some of them."""
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, CodeType):
+            yield from _words(constant)
+
+
+def _file(name: str) -> str:
+    """The file that `OpenIdConnectProvider`, `OpenIdConnectProviderArgs`, `get_role` or `GetRoleResult` is in."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.removesuffix("Args")).lower()
     return words.removeprefix("awaitable_").removesuffix("_result").removesuffix("_output")

@@ -1,5 +1,6 @@
 """Programs, run by the recorder, with real AWS resources."""
 
+import asyncio
 import json
 import re
 
@@ -202,6 +203,24 @@ def test_the_same_program_gives_the_same_graph_each_time():
             Storage(name)
 
     assert plan(program) == plan(program)
+
+
+def test_resources_come_in_the_order_of_the_program_whatever_they_wait_for():
+    def program():
+        key = aws.kms.Key("key")
+        aws.sqs.Queue("late", name=key.arn.apply(str).apply(str).apply(lambda _: "late"), tags={"b": "2", "a": "1"})
+        aws.sqs.Queue("early")
+
+    graph = plan(program)
+    assert [resource.name for resource in graph.resources] == ["key", "late", "early"]
+    assert list(by_name(graph)["late"].inputs["tags"]) == ["a", "b"], "a saved plan has to be the same byte for byte"
+
+
+def test_a_program_can_be_recorded_where_an_event_loop_runs():
+    async def somewhere():
+        return plan(lambda: Storage("dev"))
+
+    assert len(asyncio.run(somewhere()).resources) == 3
 
 
 def boom(_):
