@@ -123,7 +123,7 @@ class Database(pulumi.ComponentResource):
                 retention_in_days=args.security.log_days,
                 kms_key_id=self.key_arn,
                 tags={"data-class": "confidential"},
-                opts=child,
+                opts=kept(self, args.lifetime),
             )
             for log in dialect.logs
         ]

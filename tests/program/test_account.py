@@ -6,9 +6,6 @@ import pytest
 from infra.account import Account, AccountArgs
 from infra.settings.account import AccountSettings
 
-# pulumi_aws warns of its own old classes as soon as its S3 part is loaded
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
 SETTINGS: dict[str, Any] = {
     "account_id": "123456789012",
     "region": "us-east-1",

@@ -5,9 +5,6 @@ import pytest
 from infra.aws.backup import Backup, BackupArgs
 from infra.settings.base import Lifetime, Security
 
-# pulumi_aws warns of its own old classes as soon as its S3 part is loaded
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
 CLUSTER = "arn:aws:eks:us-east-1:123456789012:cluster/dev"
 COPIED = [
     "arn:aws:rds:us-east-1:123456789012:db:dev",

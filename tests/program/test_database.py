@@ -6,9 +6,6 @@ from infra.aws.database import Database, DatabaseArgs, Engine, secret_arn
 from infra.settings.base import Lifetime, Security
 from infra.settings.environment import DatabaseSettings
 
-# pulumi_aws warns of its own old classes as soon as its EC2 part is loaded
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
 ENGINES = list(Engine)
 
 

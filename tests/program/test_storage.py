@@ -8,9 +8,6 @@ from infra.aws.storage import PARTS, Storage, StorageArgs, lifecycle
 from infra.settings.base import Lifetime, Security
 from infra.settings.environment import Efs, Lustre, StorageSettings
 
-# pulumi_aws warns of its own old classes as soon as its S3 part is loaded
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
 ACCOUNT = "123456789012"
 LUSTRE = Lustre(kind="lustre", size_gb=2400, throughput=250)
 EFS = Efs(kind="efs")
