@@ -1,5 +1,7 @@
 """The policy pack as Pulumi's engine starts it: a process that answers over gRPC."""
 
+import re
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -100,3 +102,15 @@ def test_a_waiver_holds_under_an_update_until_it_expires(dev, expires, messages)
     assert isinstance(policy, StackValidationPolicy)
     policy.validate(StackValidationArgs([bucket]), lambda message, urn: told.append(message))
     assert [message.rpartition(" ")[0] for message in told] == messages
+
+
+def test_waivers_that_can_not_be_read_stop_the_update_in_one_sentence(tmp_path):
+    pack, stacks = tmp_path / "infra" / "policy", tmp_path / "stacks"
+    pack.mkdir(parents=True)
+    stacks.mkdir()
+    shutil.copy(PACK / "__main__.py", pack)
+    (stacks / "waivers.yaml").write_text("waivers: no\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pulumi.policy", "127.0.0.1:1", "."]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=pack, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r".*waivers.yaml:1: waivers: YAML readers disagree about a plain no; .*\n", done.stderr)
