@@ -56,7 +56,7 @@ DIALECTS = {
         port=3306,
         logs=("error", "iam-db-auth-error", "slowquery"),
         parameters={
-            "require_secure_transport": "ON",
+            "require_secure_transport": "1",  # instances know 0 and 1, clusters OFF and ON
             # ML Metadata, which Kubeflow Pipelines needs up to 2.x, knows no other way to log in (its own manifest for
             # MySQL sets the same; google/ml-metadata issue 178); TLS keeps the old hash off the wire
             "authentication_policy": "*:mysql_native_password",

@@ -42,7 +42,7 @@ def test_the_password_is_made_and_rotated_by_rds_and_no_input_holds_one(build):
 
 @pytest.mark.parametrize(
     ("engine", "parameter", "value"),
-    [(Engine.POSTGRESQL, "rds.force_ssl", "1"), (Engine.MYSQL, "require_secure_transport", "ON")],
+    [(Engine.POSTGRESQL, "rds.force_ssl", "1"), (Engine.MYSQL, "require_secure_transport", "1")],
 )
 def test_connections_without_tls_are_refused(build, engine, parameter, value):
     assert parameters(build(engine).inputs)[parameter] == value
