@@ -175,11 +175,12 @@ def fails(made: "Plan", threshold: Threshold) -> bool:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """What a plan imports and makes lives to its end: to look for garbage meanwhile costs much of the time."""
+    """What a plan imports and makes lives to the command's end: to look for garbage in it takes long and finds none."""
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -77,7 +78,8 @@ def graph_of(root: Path, stack: Stack) -> Graph:
     references = {}
     if isinstance(stack, EnvironmentStack) and stack.account:
         references[stack.account.name] = graph_of(root, stack.account).outputs
-    by_need()
+    if "pulumi_aws" not in sys.modules:
+        by_need()
     try:
         return record(
             lambda: runpy.run_path(str(root / "infra" / "__main__.py"), run_name="__main__"),

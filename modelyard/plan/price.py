@@ -1,5 +1,6 @@
 """What a plan costs a month: at its smallest, as expected, and at its ceilings."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -140,7 +141,8 @@ class Desk:
     def __init__(self, graph: Graph, stack: Stack) -> None:
         self.region = region_of(stack)
         self.usage = stack.settings.usage if isinstance(stack.settings, AwsEnvironment) else None
-        self._resources = graph.resources
+        self._templates = {one.id: one for one in graph.resources if one.type == TEMPLATE}
+        self._numbers = Counter(one.type for one in graph.resources)
         self._components = components(graph)
 
     def component(self, resource: Resource) -> str:
@@ -149,13 +151,11 @@ class Desk:
 
     def template(self, resource: Resource) -> Resource | None:
         """The launch template that a group's machines are made from."""
-        wanted = resource.inputs.get("launchTemplate", {}).get("id")
-        return next((one for one in self._resources if one.type == TEMPLATE and one.id == wanted), None)
+        return self._templates.get(resource.inputs.get("launchTemplate", {}).get("id"))
 
     def share(self, resource: Resource, estimate: Estimate) -> Sizes:
         """An estimate for all resources of a type, divided by their number."""
-        number = sum(one.type == resource.type for one in self._resources)
-        return Sizes(0, estimate.expected, estimate.max) * (1 / number)
+        return used(estimate) * (1 / self._numbers[resource.type])
 
     def charge(self, resource: Resource, what: str, item: str, quantity: Sizes | float) -> Charge:
         """A charge for a resource; a mere number is the same at all sizes."""
@@ -333,7 +333,7 @@ def _bucket(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
         yield desk.charge(resource, f"objects: {purpose}", "s3-standard-gb-month", used(estimates[purpose]))
     else:
         yield desk.by_use(resource, f"objects: {purpose}")
-    yield desk.by_use(resource, "S3 requests")
+    yield desk.by_use(resource, "S3 requests and old versions of objects")
 
 
 def _repository(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
@@ -351,12 +351,13 @@ def _log_group(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
         yield desk.by_use(resource, "logs")
         return
     written = desk.share(resource, desk.usage.logs_gb)
-    kept = resource.inputs.get("retentionInDays", 0) / (HOURS / 24)
-    for what, item, quantity in (
-        ("logs written", "cloudwatch-logs-gb", written),
-        ("logs kept, once the retention is reached", "cloudwatch-logs-stored-gb-month", written * kept),
-    ):
-        yield replace(desk.charge(resource, what, item, quantity), component="logs")
+    yield replace(desk.charge(resource, "logs written", "cloudwatch-logs-gb", written), component="logs")
+    if days := resource.inputs.get("retentionInDays"):
+        what = "logs kept, once the retention is reached"
+        kept = desk.charge(resource, what, "cloudwatch-logs-stored-gb-month", written * (days / (HOURS / 24)))
+        yield replace(kept, component="logs")
+    else:
+        yield Unpriced("logs", resource.name, "its logs are kept for ever, and cost more each month")
 
 
 def _alarm(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
@@ -406,6 +407,7 @@ RULES: Mapping[str, Rule] = {
     "aws:ec2/eip:Eip": _address,
     "aws:ec2/instance:Instance": _instance,
     "aws:ec2/natGateway:NatGateway": _nat_gateway,
+    "aws:ec2/vpc:Vpc": _used("traffic to the internet and between zones"),
     "aws:ec2/vpcEndpoint:VpcEndpoint": _endpoint,
     "aws:ecr/pullThroughCacheRule:PullThroughCacheRule": _used("images pulled through"),
     "aws:ecr/registryScanningConfiguration:RegistryScanningConfiguration": _scanning,
@@ -463,7 +465,6 @@ FREE = frozenset(
                 "ec2/securityGroupRule:SecurityGroupRule",
                 "ec2/subnet:Subnet",
                 "ec2/tag:Tag",
-                "ec2/vpc:Vpc",
                 "ecr/lifecyclePolicy:LifecyclePolicy",
                 "ecr/registryPolicy:RegistryPolicy",
                 "ecr/repositoryCreationTemplate:RepositoryCreationTemplate",

@@ -95,6 +95,27 @@ def test_findings_decide_the_exit_code(root, typed, threshold, code):
     assert typed("env", "plan", "dev", "--fail-on", threshold).code == code, "the bucket is public and has no versions"
 
 
+def test_a_finding_names_the_line_of_the_setting_that_decides_or_that_none_does(root, typed):
+    lines = (root / "stacks" / "Pulumi.dev.yaml").read_text().splitlines()
+    owner = next(number for number, line in enumerate(lines, 1) if line.strip().startswith("owner:"))
+    rows = [line.split() for line in typed("env", "plan", "dev").out.splitlines()]
+    places = {row[1]: row[2] for row in rows if len(row) > 3 and row[0] in {"critical", "high", "medium", "low"}}
+    assert places["owner-tags"] == f"stacks/Pulumi.dev.yaml:{owner}"
+    assert places["s3-tls-only"] == "default"
+
+
+def test_what_is_waived_is_shown_and_fails_nothing(root, typed):
+    found = typed("env", "plan", "dev", "--json").json["findings"]
+    waiver = {"resources": "*", "reason": "This is only a test of waivers", "expires": "2999-01-01"}
+    waivers = [{**waiver, "policy": policy} for policy in sorted({one["policy"] for one in found})]
+    (root / "stacks" / "waivers.yaml").write_text(json.dumps({"waivers": waivers}))
+    said = typed("env", "plan", "dev", "--fail-on", "low", "--json")
+    assert said.code == 0
+    assert {one["waived"]["reason"] for one in said.json["findings"]} == {"This is only a test of waivers"}
+    assert len(said.json["findings"]) == len(found)
+    assert f"0 findings, and {len(found)} waived" in typed("env", "plan", "dev").out
+
+
 def test_an_account_is_planned_too(root, typed):
     plan = typed("env", "plan", "account.main", "--json").json
     assert (plan["stack"], plan["price"]["region"], plan["price"]["budget"]) == ("account.main", "us-east-1", None)

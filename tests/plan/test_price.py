@@ -205,6 +205,14 @@ def test_logs_cost_when_they_are_written_and_while_they_are_kept(tmp_path):
     assert seen(bill.by_component["logs"]) == sizes(0, 10 * each, 40 * each)
 
 
+def test_logs_that_are_kept_for_ever_have_no_price_that_would_hold(tmp_path):
+    group = resource("aws:cloudwatch/logGroup:LogGroup", "endless")
+    bill = price(graph(group), stack(tmp_path, account=QUIET))
+    assert [one.reason for one in bill.unpriced if one.what == "endless"] == [
+        "its logs are kept for ever, and cost more each month"
+    ]
+
+
 def test_a_database_costs_by_its_class_and_zones_and_grows_to_its_most_storage(tmp_path):
     database = resource(
         "aws:rds/instance:Instance",
