@@ -34,6 +34,8 @@ bench: setup ## Measure the local runner against kfp's own (needs the package re
 lock: setup ## Resolve the dependencies again and write requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --output-file requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade tests/checkov/requirements.in --universal --python-version 3.11 \
+		--generate-hashes --output-file tests/checkov/requirements.txt
 
 schemas: setup ## Write the JSON Schemas of the files in stacks/ again
 	@$(BIN)/python -m infra.settings.schemas

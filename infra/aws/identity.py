@@ -238,7 +238,6 @@ def ingress(reach: Reach) -> iam.Document:
         iam.allow(
             "Look",
             [
-                "acm:DescribeCertificate",
                 "acm:ListCertificates",
                 "ec2:DescribeAccountAttributes",
                 "ec2:DescribeAddresses",
@@ -252,7 +251,6 @@ def ingress(reach: Reach) -> iam.Document:
                 "ec2:DescribeTags",
                 "ec2:DescribeVpcPeeringConnections",
                 "ec2:DescribeVpcs",
-                "ec2:GetSecurityGroupsForVpc",
                 "elasticloadbalancing:DescribeCapacityReservation",
                 "elasticloadbalancing:DescribeListenerAttributes",
                 "elasticloadbalancing:DescribeListenerCertificates",
@@ -269,6 +267,8 @@ def ingress(reach: Reach) -> iam.Document:
             ],
             ["*"],
         ),
+        iam.allow("LookAtCertificates", ["acm:DescribeCertificate"], [reach.arn("acm", "certificate/*")]),
+        iam.allow("LookAtGroupsOfVpc", ["ec2:GetSecurityGroupsForVpc"], [reach.arn("ec2", f"vpc/{reach.vpc_id}")]),
         iam.allow("MakeGroupsInVpc", ["ec2:CreateSecurityGroup"], [reach.arn("ec2", f"vpc/{reach.vpc_id}")]),
         iam.allow("MakeGroups", ["ec2:CreateSecurityGroup"], groups, {"StringEquals": requested}),
         iam.allow(

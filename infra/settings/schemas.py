@@ -10,6 +10,7 @@ from infra.settings.account import AccountSettings
 from infra.settings.environment import AwsEnvironment, ExistingEnvironment
 from infra.settings.hardware import HardwareSettings
 from infra.settings.stacks import ACCOUNT, AROUND, ENVIRONMENT
+from infra.settings.waivers import WaiverSettings
 
 FOLDER = Path(__file__).parents[2] / "stacks" / "schemas"
 
@@ -20,6 +21,7 @@ def schemas() -> dict[str, str]:
         "account.json": _stack(ACCOUNT, TypeAdapter(AccountSettings).json_schema()),
         "environment.json": _stack(ENVIRONMENT, TypeAdapter(AwsEnvironment | ExistingEnvironment).json_schema()),
         "hardware.json": TypeAdapter(HardwareSettings).json_schema(),
+        "waivers.json": TypeAdapter(WaiverSettings).json_schema(),
     }
     return {name: json.dumps(schema, indent=2) + "\n" for name, schema in made.items()}
 

@@ -20,11 +20,14 @@ from pulumi import _types
 from modelyard.plan.terraform import snake
 
 SERVICES = [
+    "accessanalyzer",
+    "autoscaling",
     "backup",
     "budgets",
     "cloudtrail",
     "cloudwatch",
     "costexplorer",
+    "ebs",
     "ec2",
     "ecr",
     "efs",
