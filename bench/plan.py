@@ -84,8 +84,8 @@ def cdk() -> str:
 def beside_the_cdk(env: str, rounds: int, cdk_python: str, folder: Path) -> dict[str, Figure]:
     """Seconds of both, and how many times longer the CDK takes; a first round of each warms up."""
     plan = [str(Path(sys.executable).with_name("modelyard")), "env", "plan", env, "--json", "--fail-on", "never"]
-    resources = json.loads(timed(plan, folder)[1])["resources"]
-    counts = Counter(one["type"].removeprefix("aws:").partition(":")[0] for one in resources)
+    types = [one["type"] for one in json.loads(timed(plan, folder)[1])["resources"]]
+    counts = Counter(one.removeprefix("aws:").partition(":")[0] for one in types if one.startswith("aws:"))
     (folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
     app = [cdk_python, str(HERE / "plan_cdk.py"), str(folder / "counts.json"), str(folder / "out")]
     timed(app, folder)
@@ -95,7 +95,7 @@ def beside_the_cdk(env: str, rounds: int, cdk_python: str, folder: Path) -> dict
         theirs.append(timed(app, folder)[0])
     here, there = statistics.median(ours), statistics.median(theirs)
     return {
-        "resources": Figure(len(resources), "", None, higher_is_better=True),
+        "resources": Figure(counts.total(), "", None, higher_is_better=True),
         "plan_here": Figure(here, "s", None, higher_is_better=False),
         "cdk_synth": Figure(there, "s", None, higher_is_better=False),
         "plan_ratio_to_cdk": Figure(there / here, "x", 3, higher_is_better=True),

@@ -20,22 +20,24 @@ DOCUMENT = {
     "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::data/*"}],
 }
 TAGS = [{"key": "environment", "value": "bench"}]
+# Nested names are in camel case: the CDK hands them on as they are.
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "autoscaling/group": ("aws_autoscaling.CfnAutoScalingGroup", {"max_size": "1", "min_size": "1"}),
     "backup/plan": (
         "aws_backup.CfnBackupPlan",
         {
             "backup_plan": {
-                "backup_plan_name": "p",
-                "backup_plan_rule": [{"rule_name": "daily", "target_backup_vault": "vault"}],
+                "backupPlanName": "p",
+                "backupPlanRule": [{"ruleName": "daily", "targetBackupVault": "vault"}],
             }
         },
     ),
     "backup/selection": (
         "aws_backup.CfnBackupSelection",
-        {"backup_plan_id": "p", "backup_selection": {"iam_role_arn": "r", "selection_name": "s"}},
+        {"backup_plan_id": "p", "backup_selection": {"iamRoleArn": "r", "selectionName": "s"}},
     ),
     "backup/vault": ("aws_backup.CfnBackupVault", {"backup_vault_name": "v"}),
-    "budgets/budget": ("aws_budgets.CfnBudget", {"budget": {"budget_type": "COST", "time_unit": "MONTHLY"}}),
+    "budgets/budget": ("aws_budgets.CfnBudget", {"budget": {"budgetType": "COST", "timeUnit": "MONTHLY"}}),
     "cloudtrail/eventDataStore": ("aws_cloudtrail.CfnEventDataStore", {"name": "s"}),
     "cloudtrail/trail": ("aws_cloudtrail.CfnTrail", {"is_logging": True, "s3_bucket_name": "b"}),
     "cloudwatch/eventRule": ("aws_events.CfnRule", {"event_pattern": {"source": ["aws.ec2"]}}),
@@ -61,9 +63,10 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "ec2/internetGateway": ("aws_ec2.CfnInternetGateway", {"tags": TAGS}),
     "ec2/launchTemplate": (
         "aws_ec2.CfnLaunchTemplate",
-        {"launch_template_data": {"metadata_options": {"http_tokens": "required", "http_put_response_hop_limit": 1}}},
+        {"launch_template_data": {"metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1}}},
     ),
     "ec2/natGateway": ("aws_ec2.CfnNatGateway", {"subnet_id": "s", "allocation_id": "e", "tags": TAGS}),
+    "ec2/placementGroup": ("aws_ec2.CfnPlacementGroup", {"strategy": "cluster"}),
     "ec2/route": ("aws_ec2.CfnRoute", {"route_table_id": "t", "destination_cidr_block": "0.0.0.0/0"}),
     "ec2/routeTable": ("aws_ec2.CfnRouteTable", {"vpc_id": "v", "tags": TAGS}),
     "ec2/routeTableAssociation": (
@@ -74,7 +77,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "ec2/subnet": ("aws_ec2.CfnSubnet", {"vpc_id": "v", "cidr_block": "10.0.0.0/24", "tags": TAGS}),
     "ec2/vpc": ("aws_ec2.CfnVPC", {"cidr_block": "10.0.0.0/16", "tags": TAGS}),
     "ec2/vpcEndpoint": ("aws_ec2.CfnVPCEndpoint", {"vpc_id": "v", "service_name": "s3", "policy_document": DOCUMENT}),
-    "ecr/lifecyclePolicy": ("aws_ecr.CfnRepository", {"lifecycle_policy": {"lifecycle_policy_text": "{}"}}),
+    "ecr/lifecyclePolicy": ("aws_ecr.CfnRepository", {"lifecycle_policy": {"lifecyclePolicyText": "{}"}}),
     "ecr/pullThroughCacheRule": ("aws_ecr.CfnPullThroughCacheRule", {"ecr_repository_prefix": "quay"}),
     "ecr/repository": ("aws_ecr.CfnRepository", {"image_tag_mutability": "IMMUTABLE", "tags": TAGS}),
     "efs/fileSystem": ("aws_efs.CfnFileSystem", {"encrypted": True}),
@@ -86,7 +89,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "eks/addon": ("aws_eks.CfnAddon", {"addon_name": "coredns", "cluster_name": "c"}),
     "eks/cluster": (
         "aws_eks.CfnCluster",
-        {"resources_vpc_config": {"subnet_ids": ["s"], "endpoint_private_access": True}, "role_arn": "r"},
+        {"resources_vpc_config": {"subnetIds": ["s"], "endpointPrivateAccess": True}, "role_arn": "r"},
     ),
     "eks/nodeGroup": ("aws_eks.CfnNodegroup", {"cluster_name": "c", "node_role": "r", "subnets": ["s"]}),
     "eks/podIdentityAssociation": (
@@ -138,7 +141,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 OTHER = ("aws_sqs.CfnQueue", {"queue_name": "q"})
-"""For what CloudFormation has no resource of its own, and for components: the cheapest there is."""
+"""For what CloudFormation has no resource of its own: the cheapest there is."""
 
 
 def main() -> None:

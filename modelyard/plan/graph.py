@@ -7,8 +7,10 @@ what is registered and answers as AWS would, as far as that can be known beforeh
 import asyncio
 import gc
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -76,17 +78,26 @@ def record(
     """
     words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     recorder = Recorder(project, stack, words, references or {})
-    collecting = gc.isenabled()
-    gc.disable()  # what a program makes lives to its end, so that looking for garbage is all cost
+    # Pulumi keeps its settings in context variables, so that a thread of its own leaves nothing behind.
+    with _without_overhead(), ThreadPoolExecutor(max_workers=1) as thread:
+        order = thread.submit(_run, program, recorder).result()
+    return Graph(stack, tuple(recorder.resources[urn] for urn in order if urn in recorder.resources), recorder.outputs)
+
+
+@contextmanager
+def _without_overhead() -> Iterator[None]:
+    """Nothing looks for garbage while all that is made is kept, and for each resource's place in the source."""
+    collecting, limit = gc.isenabled(), getattr(sys, "tracebacklimit", None)
+    gc.disable()
+    sys.tracebacklimit = 1  # Pulumi notes the call stack with each resource
     try:
-        # Pulumi keeps its settings in context variables, so that a thread of its own leaves nothing behind. And it
-        # notes the whole call stack with each resource: that of a thread is short.
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            order = thread.submit(_run, program, recorder).result()
+        yield
     finally:
+        del sys.tracebacklimit
+        if limit is not None:
+            sys.tracebacklimit = limit
         if collecting:
             gc.enable()
-    return Graph(stack, tuple(recorder.resources[urn] for urn in order if urn in recorder.resources), recorder.outputs)
 
 
 def _run(program: Callable[[], object], recorder: "Recorder") -> list[str]:

@@ -1,9 +1,9 @@
 """Importing of `pulumi_aws` by need: the process of a plan spends less time on what its program does not use.
 
 A service of `pulumi_aws` is a package whose `__init__` imports each of its resources, some two hundred for EC2, and
-one module of it, `_inputs`, has the classes of all their nested properties; a program needs a few. After `by_need()`
-resources are imported when they are asked for, and of `_inputs` only those classes are made that an imported resource
-names. Whatever can't be placed, or does not look as generated, is imported as usual.
+two modules of it have the classes of all their nested properties; a program needs a few. After `by_need()` resources
+are imported when they are asked for, and of the nested classes only those are made that an imported resource names.
+Whatever can't be placed, or does not look as generated, is imported as usual.
 """
 
 import builtins
@@ -12,13 +12,14 @@ import importlib.abc
 import importlib.machinery
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypedDict
 
 ROOT = "pulumi_aws"
 INPUTS = "_inputs"
+OUTPUTS = "outputs"
 
 
 def by_need() -> None:
@@ -40,7 +41,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         if len(rest) == 1 and spec.submodule_search_locations:
             spec.loader = _Service(spec.loader)
         elif len(rest) == 2:
-            spec.loader = _Inputs(spec.loader) if rest[1] == INPUTS else _Member(spec.loader)
+            spec.loader = _Types(spec.loader) if rest[1] in (INPUTS, OUTPUTS) else _Member(spec.loader)
         return spec
 
 
@@ -90,37 +91,43 @@ class _Member(_Loader):
             module.__dict__[name] = getattr(inputs, name)
 
 
-class _Inputs(_Loader):
-    """The nested inputs of a service: a class is made with those that it names, when it is asked for."""
+class _Types(_Loader):
+    """The nested inputs or outputs of a service: a class is made when it is asked for."""
 
     def exec_module(self, module: ModuleType) -> None:
         code, source = self._real.get_code(module.__name__), self._real.get_data(self._real.path)
         bodies = {body.co_name: body for body in code.co_consts if isinstance(body, CodeType)} if code else {}
-        head, found, _ = source.partition(b"\n__all__ = [\n")
-        inputs = source.count(b"\n@pulumi.input_type\nclass ")
-        typed = len(re.findall(rb"\nclass \w+ArgsDict\(TypedDict\):\n", source))
-        if not found or not bodies or (inputs, typed) != _counted(bodies) or b"\nclass " in head:
+        head, _, classes = source.partition(b"\n__all__ = [\n")
+        if not bodies or not _as_generated(classes, bodies):
             self._real.exec_module(module)
             return
         exec(compile(head, self._real.path, "exec"), module.__dict__)  # noqa: S102 the module's own imports
+        pulumi = module.__dict__["pulumi"]
 
         def make(name: str) -> Any:
             if name not in bodies:
                 raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-            bases = (TypedDict,) if name.endswith("ArgsDict") else ()
-            body = FunctionType(bodies[name], module.__dict__, name)
-            made = builtins.__build_class__(body, name, *bases)
-            module.__dict__[name] = made if bases else module.__dict__["pulumi"].input_type(made)
+            typed = name.endswith("ArgsDict")
+            bases = (TypedDict,) if typed else () if name.endswith("Args") else (dict,)
+            made = builtins.__build_class__(FunctionType(bodies[name], module.__dict__, name), name, *bases)
+            if not typed:
+                made = pulumi.output_type(made) if bases else pulumi.input_type(made)
+            module.__dict__[name] = made
             for other in set(_words(bodies[name])) & bodies.keys() - module.__dict__.keys():
                 make(other)
-            return module.__dict__[name]
+            return made
 
         module.__dict__.update({"__all__": [], "__getattr__": make, "_bodies": bodies})
 
 
-def _counted(bodies: dict[str, CodeType]) -> tuple[int, int]:
-    typed = sum(name.endswith("ArgsDict") for name in bodies)
-    return sum(name.endswith("Args") for name in bodies), typed
+def _as_generated(classes: bytes, bodies: Iterable[str]) -> bool:
+    """Whether there are no classes but of the three kinds that `make` can tell by their names."""
+    kinds = (
+        rb"\nclass \w+ArgsDict\(TypedDict\):\n",
+        rb"\n@pulumi\.input_type\nclass \w+Args:\n",
+        rb"\n@pulumi\.output_type\nclass \w+(?<!Args)(?<!ArgsDict)\(dict\):\n",
+    )
+    return sum(len(re.findall(kind, classes)) for kind in kinds) == len(list(bodies)) == classes.count(b"\nclass ")
 
 
 def _names(module: ModuleType) -> Any:
