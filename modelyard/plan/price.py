@@ -120,8 +120,7 @@ def price(graph: Graph, stack: Stack) -> Bill:
             unknown.add(resource.type)
     if isinstance(stack, EnvironmentStack) and isinstance(stack.settings, AwsEnvironment):
         for name, capacity in stack.settings.hardware.items():
-            watched = stack.account is not None and stack.account.settings.threat_detection
-            found += nodes(name, stack.profiles[name], capacity, desk.region, watched=watched)
+            found += nodes(name, stack.profiles[name], capacity, desk.region, watched=desk.watched)
     elif isinstance(stack, EnvironmentStack):
         found.append(Unpriced("cluster", "the cluster and its nodes", "they are there already, and paid elsewhere"))
     priced = [_priced(charge, desk.region) for charge in _merged(found)]
@@ -141,6 +140,9 @@ class Desk:
     def __init__(self, graph: Graph, stack: Stack) -> None:
         self.region = region_of(stack)
         self.usage = stack.settings.usage if isinstance(stack.settings, AwsEnvironment) else None
+        account = stack.account if isinstance(stack, EnvironmentStack) else stack
+        self.watched = account is not None and account.settings.threat_detection
+        """Whether GuardDuty looks at what runs on the nodes."""
         self._templates = {one.id: one for one in graph.resources if one.type == TEMPLATE}
         self._numbers = Counter(one.type for one in graph.resources)
         self._components = components(graph)
@@ -231,7 +233,8 @@ def _merged(found: Iterable[Charge | Unpriced]) -> Iterator[Charge]:
             key = (one.component, one.profile, one.what, one.item)
             merged[key] = replace(one, quantity=merged[key].quantity + one.quantity) if key in merged else one
     order = list(dict.fromkeys(charge.component for charge in merged.values()))
-    return iter(sorted(merged.values(), key=lambda charge: (order.index(charge.component), bool(charge.profile))))
+    real = (charge for charge in merged.values() if charge.quantity != Sizes(0, 0, 0))
+    return iter(sorted(real, key=lambda charge: (order.index(charge.component), bool(charge.profile))))
 
 
 def _priced(charge: Charge, region: str) -> Line | Unpriced:
@@ -258,6 +261,9 @@ def _node_group(resource: Resource, desk: Desk) -> Iterator[Charge | Unpriced]:
     size = Sizes(scaling["minSize"], scaling.get("desiredSize", scaling["minSize"]), scaling["maxSize"])
     first = resource.inputs["instanceTypes"][0]  # a managed group of on-demand nodes takes them in this order
     yield desk.charge(resource, f"system nodes {first}", f"ec2/{first}/on-demand", size * HOURS)
+    if desk.watched:
+        vcpus = size * catalog.instance_types()[first].vcpus
+        yield desk.charge(resource, "GuardDuty runtime monitoring", "guardduty-runtime-vcpu-month", vcpus)
     if template := desk.template(resource):
         yield from _disks(resource, desk, template, size)
     else:

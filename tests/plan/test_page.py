@@ -170,6 +170,7 @@ def test_what_the_graph_does_not_hold_is_not_drawn(settings):
     only_bucket = resource("aws:s3/bucket:Bucket", "storage-data", bucket="dev-data")
     seen = texts(picture(graph(only_bucket), settings))
     assert seen == ["AWS account 123456789012, us-east-1", "Buckets", "dev-data"]
+    assert "cpu" not in picture(graph(only_bucket), settings), "without a cluster there are no node pools to speak of"
     cluster = resource("aws:eks/cluster:Cluster", "cluster-cluster", version="1.35", vpcConfig={})
     seen = texts(picture(graph(only_bucket, cluster), settings))
     assert "EKS cluster-cluster, Kubernetes 1.35, private endpoint" in seen

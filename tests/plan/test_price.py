@@ -179,6 +179,12 @@ def test_watched_nodes_cost_guardduty_by_the_vcpu(tmp_path):
     bill = price(graph(), stack(tmp_path, hardware=hardware))
     each = 4 * usd("guardduty-runtime-vcpu-month")
     assert seen(line(bill, "GuardDuty runtime monitoring").usd) == sizes(0, 2 * each, 3 * each)
+    scaling = {"minSize": 2, "maxSize": 4}
+    group = resource("aws:eks/nodeGroup:NodeGroup", "nodes", instanceTypes=["m7i.xlarge"], scalingConfig=scaling)
+    bill = price(graph(group), stack(tmp_path, hardware=hardware))
+    system = next(one for one in bill.lines if one.charge.what == "GuardDuty runtime monitoring")
+    assert seen(system.usd) == sizes(2 * each, 2 * each, 4 * each)
+    assert all(line.charge.quantity != Sizes(0, 0, 0) for line in bill.lines), "what nobody gets is no line"
 
 
 def test_buckets_cost_by_the_estimate_of_what_they_hold(tmp_path):
