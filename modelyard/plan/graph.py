@@ -264,8 +264,9 @@ def _own_or_inherited(request: Any, field: str, inherited: bool) -> bool:
 
 
 def _fields(struct: Any) -> dict[str, Any]:
-    """By name: the wire has its own order each time."""
-    return {key: _plain(struct.fields[key]) for key in sorted(struct.fields)}
+    """By name, since the wire has its own order each time, without those that are set to nothing."""
+    values = {key: _plain(struct.fields[key]) for key in sorted(struct.fields)}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _plain(value: Any) -> Any:

@@ -60,7 +60,7 @@ def test_a_component_and_its_children_have_the_urns_that_the_engine_gives_them()
 def test_inputs_are_in_camel_case_with_whole_numbers_as_such():
     def program():
         aws.sqs.Queue("jobs", visibility_timeout_seconds=30, tags={"a": "b"})
-        aws.s3.BucketVersioning("v", bucket="b", versioning_configuration={"status": "Enabled"})
+        aws.s3.BucketVersioning("v", bucket="b", versioning_configuration={"status": "Enabled", "mfa_delete": None})
 
     queue, versioning = plan(program).resources
     assert queue.inputs == {"visibilityTimeoutSeconds": 30, "tags": {"a": "b"}}
