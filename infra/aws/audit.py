@@ -65,7 +65,7 @@ class Audit(pulumi.ComponentResource):
             assume_role_policy=pulumi.Output.json_dumps(iam.trust_service("cloudtrail.amazonaws.com", args.account_id)),
             opts=child,
         )
-        aws.iam.RolePolicy(
+        rights = aws.iam.RolePolicy(
             f"{name}-role-policy",
             role=role.name,
             policy=pulumi.Output.json_dumps(log_group.arn.apply(log_writer)),
@@ -73,7 +73,7 @@ class Audit(pulumi.ComponentResource):
         )
         trail = aws.cloudtrail.Trail(
             f"{name}-trail",
-            name=args.environment,
+            name=trail_name(args.environment),
             s3_bucket_name=args.audit_bucket,
             kms_key_id=args.audit_key_arn,
             enable_log_file_validation=True,
@@ -82,16 +82,21 @@ class Audit(pulumi.ComponentResource):
             cloud_watch_logs_group_arn=log_group.arn.apply(lambda arn: f"{arn}:*"),
             cloud_watch_logs_role_arn=role.arn,
             advanced_event_selectors=pulumi.Output.all(**args.bucket_arns).apply(event_selectors),
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[rights]),  # CloudTrail tries the role at once
         )
         self.trail_arn = trail.arn
         self.log_group_name = log_group.name
         self.register_outputs({"trail_arn": self.trail_arn, "log_group_name": self.log_group_name})
 
 
+def trail_name(environment: str) -> str:
+    """At least three characters, which an environment's own name may lack."""
+    return f"modelyard-{environment}"
+
+
 def trail_arn(environment: str, region: str, account_id: str) -> str:
     """Known before the trail is, so that the bucket's and the key's policies can name it."""
-    return f"arn:aws:cloudtrail:{region}:{account_id}:trail/{environment}"
+    return f"arn:aws:cloudtrail:{region}:{account_id}:trail/{trail_name(environment)}"
 
 
 def trail_may_write(bucket_arn: str, environment: str, region: str, account_id: str) -> list[iam.Statement]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 import pulumi
 import pulumi_aws as aws
@@ -100,6 +101,7 @@ class Storage(pulumi.ComponentResource):
             self._efs(name, args)
 
     def _lustre(self, name: str, args: StorageArgs, settings: Lustre) -> None:
+        group, rules = self._mountable(name, args, LUSTRE_PORTS)
         files = aws.fsx.LustreFileSystem(
             f"{name}-files",
             deployment_type="PERSISTENT_2",
@@ -109,9 +111,12 @@ class Storage(pulumi.ComponentResource):
             data_compression_type="LZ4",
             kms_key_id=self.key_arns["files"],
             subnet_ids=args.private_subnet_ids[0],
-            security_group_ids=[self._mountable(name, args, LUSTRE_PORTS)],
+            security_group_ids=[group],
             tags={"Name": f"{args.environment}-files", "data-class": "confidential"},
-            opts=kept(self, args.lifetime),
+            opts=pulumi.ResourceOptions.merge(
+                kept(self, args.lifetime),
+                pulumi.ResourceOptions(depends_on=rules),  # FSx looks for its ports before it makes the file system
+            ),
         )
         aws.fsx.DataRepositoryAssociation(
             f"{name}-files-data",
@@ -147,8 +152,8 @@ class Storage(pulumi.ComponentResource):
             policy=pulumi.Output.json_dumps(files.arn.apply(lambda arn: mount_policy(arn, args.account_id))),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        group = self._mountable(name, args, NFS_PORTS)
-        for place, subnet_id in zip("abcdef", args.private_subnet_ids, strict=False):
+        group, _ = self._mountable(name, args, NFS_PORTS)
+        for place, subnet_id in zip(ascii_lowercase, args.private_subnet_ids, strict=False):
             aws.efs.MountTarget(
                 f"{name}-files-{place}",
                 file_system_id=files.id,
@@ -159,7 +164,9 @@ class Storage(pulumi.ComponentResource):
         self.file_system_id = files.id
         self.backed_up_arns = [files.arn]
 
-    def _mountable(self, name: str, args: StorageArgs, ports: Sequence[tuple[int, int]]) -> pulumi.Output[str]:
+    def _mountable(
+        self, name: str, args: StorageArgs, ports: Sequence[tuple[int, int]]
+    ) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
         group = aws.ec2.SecurityGroup(
             f"{name}-files-group",
             description="The shared file system, for the nodes",
@@ -167,23 +174,22 @@ class Storage(pulumi.ComponentResource):
             tags={"Name": f"{args.environment}-files"},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        for first, last in ports:
-            for who, group_id in (("nodes", args.cluster_security_group_id), ("itself", group.id)):
-                for way, rule in (
-                    ("from", aws.vpc.SecurityGroupIngressRule),
-                    ("to", aws.vpc.SecurityGroupEgressRule),
-                ):
-                    rule(
-                        f"{name}-files-{first}-{way}-{who}",
-                        description=f"The file system's traffic {way} {who}",
-                        security_group_id=group.id,
-                        referenced_security_group_id=group_id,
-                        ip_protocol="tcp",
-                        from_port=first,
-                        to_port=last,
-                        opts=pulumi.ResourceOptions(parent=self),
-                    )
-        return group.id
+        rules: list[pulumi.Resource] = [
+            rule(
+                f"{name}-files-{first}-{way}-{who}",
+                description=f"The file system's traffic {way} {who}",
+                security_group_id=group.id,
+                referenced_security_group_id=group_id,
+                ip_protocol="tcp",
+                from_port=first,
+                to_port=last,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for first, last in ports
+            for who, group_id in (("nodes", args.cluster_security_group_id), ("itself", group.id))
+            for way, rule in (("from", aws.vpc.SecurityGroupIngressRule), ("to", aws.vpc.SecurityGroupEgressRule))
+        ]
+        return group.id, rules
 
 
 def bucket_args(part: str, args: StorageArgs, log_bucket: pulumi.Input[str] | None) -> BucketArgs:

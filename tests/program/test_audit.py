@@ -2,28 +2,29 @@ import json
 
 import pytest
 
-from infra.aws.audit import Audit, AuditArgs, event_selectors, trail_arn
+from infra.aws.audit import Audit, AuditArgs, event_selectors, trail_arn, trail_name
 from infra.settings.base import Lifetime, Security
+from modelyard.plan.graph import record
 
 BUCKETS = {"models": "arn:aws:s3:::dev-models", "data": "arn:aws:s3:::dev-data"}
 
 
+def arguments(security: str = "hardened") -> AuditArgs:
+    return AuditArgs(
+        environment="dev",
+        region="us-east-1",
+        account_id="123456789012",
+        security=Security(security),
+        lifetime=Lifetime.DURABLE,
+        audit_bucket="dev-audit",
+        audit_key_arn="arn:aws:kms:us-east-1:123456789012:key/audit",
+        bucket_arns=BUCKETS,
+    )
+
+
 @pytest.fixture
 def build(deploy):
-    def run(security="hardened"):
-        args = AuditArgs(
-            environment="dev",
-            region="us-east-1",
-            account_id="123456789012",
-            security=Security(security),
-            lifetime=Lifetime.DURABLE,
-            audit_bucket="dev-audit",
-            audit_key_arn="arn:aws:kms:us-east-1:123456789012:key/audit",
-            bucket_arns=BUCKETS,
-        )
-        return deploy(lambda: Audit("audit", args)).inputs
-
-    return run
+    return lambda *security: deploy(lambda: Audit("audit", arguments(*security))).inputs
 
 
 def test_the_trails_files_are_encrypted_and_a_change_to_them_shows(build):
@@ -68,3 +69,13 @@ def test_cloudtrail_may_write_into_its_own_log_group_and_nowhere_else(build):
     (trust,) = json.loads(inputs["audit-role"]["assumeRolePolicy"])["Statement"]
     assert trust["Principal"] == {"Service": "cloudtrail.amazonaws.com"}
     assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
+
+
+def test_the_trail_waits_for_its_roles_rights_because_cloudtrail_tries_them_at_once():
+    graph = record(lambda: Audit("audit", arguments()), project="modelyard", stack="dev", config={})
+    resources = {resource.name: resource for resource in graph.resources}
+    assert resources["audit-role-policy"].urn in resources["audit-trail"].dependencies
+
+
+def test_an_environment_with_a_short_name_has_a_trail_with_a_name_long_enough():
+    assert len(trail_name("qa")) >= 3, "CloudTrail takes three characters at least"

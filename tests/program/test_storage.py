@@ -7,6 +7,7 @@ from infra.aws.bucket import bucket_name
 from infra.aws.storage import PARTS, Storage, StorageArgs, lifecycle
 from infra.settings.base import Lifetime, Security
 from infra.settings.environment import Efs, Lustre, StorageSettings
+from modelyard.plan.graph import record
 
 ACCOUNT = "123456789012"
 LUSTRE = Lustre(kind="lustre", size_gb=2400, throughput=250)
@@ -15,21 +16,21 @@ EFS = Efs(kind="efs")
 
 @pytest.fixture
 def build(deploy):
-    def run(lifetime="durable", security="hardened", **settings: Any):
-        args = StorageArgs(
-            environment="dev",
-            region="us-east-1",
-            account_id=ACCOUNT,
-            settings=StorageSettings(**settings),
-            security=Security(security),
-            lifetime=Lifetime(lifetime),
-            vpc_id="vpc-1",
-            private_subnet_ids=["subnet-a", "subnet-b"],
-            cluster_security_group_id="sg-nodes",
-        )
-        return deploy(lambda: Storage("storage", args))
+    return lambda **settings: deploy(lambda: Storage("storage", arguments(**settings)))
 
-    return run
+
+def arguments(lifetime: str = "durable", security: str = "hardened", **settings: Any) -> StorageArgs:
+    return StorageArgs(
+        environment="dev",
+        region="us-east-1",
+        account_id=ACCOUNT,
+        settings=StorageSettings(**settings),
+        security=Security(security),
+        lifetime=Lifetime(lifetime),
+        vpc_id="vpc-1",
+        private_subnet_ids=["subnet-a", "subnet-b"],
+        cluster_security_group_id="sg-nodes",
+    )
 
 
 def statements(inputs: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
@@ -113,7 +114,7 @@ def test_approved_models_are_closed_to_deletion_and_other_models_are_not(build):
 
 def test_the_trail_alone_may_write_into_the_audit_bucket_and_use_its_key(build):
     inputs = build().inputs
-    trail = f"arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/dev"
+    trail = f"arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/modelyard-dev"
     writes = statements(inputs, "storage-audit-policy")["TrailWrites"]
     assert writes["Resource"] == [f"arn:aws:s3:::dev-{ACCOUNT}-us-east-1-audit/AWSLogs/{ACCOUNT}/*"]
     assert writes["Condition"]["StringEquals"]["aws:SourceArn"] == trail
@@ -168,6 +169,22 @@ def test_lustre_is_joined_with_the_data_bucket_and_never_deletes_in_it(build):
     assert "DELETED" not in joined["s3"]["autoExportPolicy"]["events"]
 
 
+def test_lustre_waits_for_its_ports_because_fsx_looks_for_them_first():
+    graph = record(
+        lambda: Storage("storage", arguments(file_system=LUSTRE)), project="modelyard", stack="dev", config={}
+    )
+    rules = {resource.urn for resource in graph.resources if "SecurityGroupIngressRule" in resource.type}
+    (files,) = (resource for resource in graph.resources if resource.type.endswith(":LustreFileSystem"))
+    assert rules
+    assert rules <= set(files.dependencies)
+
+
+def test_access_logs_are_switched_on_when_their_bucket_takes_them():
+    graph = record(lambda: Storage("storage", arguments()), project="modelyard", stack="dev", config={})
+    resources = {resource.name: resource for resource in graph.resources}
+    assert resources["storage-logs-policy"].urn in resources["storage-data-logging"].dependencies
+
+
 def test_fsx_may_use_the_data_buckets_key_only_by_way_of_s3_and_only_where_lustre_is(build):
     grant = statements(build(file_system=LUSTRE).inputs, "storage-data-key")["Lustre"]
     assert set(grant["Condition"]) == {"StringEquals", "ArnLike"}, "the principal is everybody but for these"
@@ -202,19 +219,8 @@ def test_efs_has_a_mount_target_in_every_subnet_and_refuses_mounts_without_tls(b
 
 def test_only_efs_is_backed_up_because_aws_backs_up_no_lustre_that_is_joined_with_a_bucket(deploy):
     def arns(file_system: Any) -> int:
-        args = StorageArgs(
-            environment="dev",
-            region="us-east-1",
-            account_id=ACCOUNT,
-            settings=StorageSettings(file_system=file_system),
-            security=Security.STANDARD,
-            lifetime=Lifetime.DURABLE,
-            vpc_id="vpc-1",
-            private_subnet_ids=["subnet-a"],
-            cluster_security_group_id="sg-nodes",
-        )
         made: list[Storage] = []
-        deploy(lambda: made.append(Storage("storage", args)))
+        deploy(lambda: made.append(Storage("storage", arguments(file_system=file_system))))
         return len(made[0].backed_up_arns)
 
     assert (arns(EFS), arns(LUSTRE), arns(None)) == (1, 0, 0)
