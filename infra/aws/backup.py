@@ -109,7 +109,7 @@ class Backup(pulumi.ComponentResource):
                 backup_vault_name=vault.name,
                 min_retention_days=LOCK_DAYS,
                 changeable_for_days=LOCK_DAYS if args.security.hardened else None,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=kept(self, args.lifetime),
             )
         return vault.name
 

@@ -53,7 +53,7 @@ class Bucket(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("modelyard:aws:Bucket", name, {}, opts)
-        child = pulumi.ResourceOptions(parent=self)
+        guard = kept(self, args.lifetime)  # a bucket that stays is as closed as before
         self.key_arn = None
         if args.log_bucket is not None:
             key = KeyArgs(
@@ -63,23 +63,23 @@ class Bucket(pulumi.ComponentResource):
                 lifetime=args.lifetime,
                 statements=args.key_statements,
             )
-            self.key_arn = Key(name, key, child).arn
+            self.key_arn = Key(name, key, pulumi.ResourceOptions(parent=self)).arn
         bucket = aws.s3.Bucket(
             f"{name}-bucket",
             bucket=bucket_name(args.environment, args.account_id, args.region, args.part),
             force_destroy=not args.lifetime.durable,
             object_lock_enabled=args.object_lock,
             tags={"data-class": args.data_class},
-            opts=kept(self, args.lifetime),
+            opts=guard,
         )
         versioning = aws.s3.BucketVersioning(
-            f"{name}-versioning", bucket=bucket.id, versioning_configuration={"status": "Enabled"}, opts=child
+            f"{name}-versioning", bucket=bucket.id, versioning_configuration={"status": "Enabled"}, opts=guard
         )
         aws.s3.BucketServerSideEncryptionConfiguration(
-            f"{name}-encryption", bucket=bucket.id, rules=[encryption(self.key_arn)], opts=child
+            f"{name}-encryption", bucket=bucket.id, rules=[encryption(self.key_arn)], opts=guard
         )
         aws.s3.BucketOwnershipControls(
-            f"{name}-ownership", bucket=bucket.id, rule={"object_ownership": "BucketOwnerEnforced"}, opts=child
+            f"{name}-ownership", bucket=bucket.id, rule={"object_ownership": "BucketOwnerEnforced"}, opts=guard
         )
         private = aws.s3.BucketPublicAccessBlock(
             f"{name}-private",
@@ -88,13 +88,13 @@ class Bucket(pulumi.ComponentResource):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=child,
+            opts=guard,
         )
         aws.s3.BucketLifecycleConfiguration(
             f"{name}-lifecycle",
             bucket=bucket.id,
             rules=[for_all_objects(rule) for rule in args.rules],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
+            opts=pulumi.ResourceOptions.merge(guard, pulumi.ResourceOptions(depends_on=[versioning])),
         )
         if args.log_bucket is not None:
             aws.s3.BucketLogging(
@@ -103,14 +103,14 @@ class Bucket(pulumi.ComponentResource):
                 target_bucket=args.log_bucket,
                 target_prefix=f"{args.part}/",
                 target_object_key_format={"partitioned_prefix": {"partition_date_source": "EventTime"}},
-                opts=child,
+                opts=guard,
             )
         arn = bucket_arn(args.environment, args.account_id, args.region, args.part)
         policy = aws.s3.BucketPolicy(
             f"{name}-policy",
             bucket=bucket.id,
             policy=pulumi.Output.json_dumps(iam.document(tls_only(arn), *args.statements)),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[private]),
+            opts=pulumi.ResourceOptions.merge(guard, pulumi.ResourceOptions(depends_on=[private])),
         )
         self.name = policy.bucket
         self.arn = bucket.arn

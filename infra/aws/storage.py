@@ -74,7 +74,7 @@ class Storage(pulumi.ComponentResource):
                 f"{name}-audit-lock",
                 bucket=buckets["audit"].name,
                 rule={"default_retention": {"mode": lock_mode(args.security), "days": args.settings.lock_days}},
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=kept(self, args.lifetime),
             )
         self.buckets = {part: bucket.name for part, bucket in buckets.items()}
         self.bucket_arns = {part: bucket.arn for part, bucket in buckets.items()}
@@ -150,7 +150,7 @@ class Storage(pulumi.ComponentResource):
             f"{name}-files-policy",
             file_system_id=files.id,
             policy=pulumi.Output.json_dumps(files.arn.apply(lambda arn: mount_policy(arn, args.account_id))),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=kept(self, args.lifetime),
         )
         group, _ = self._mountable(name, args, NFS_PORTS)
         for place, subnet_id in zip(ascii_lowercase, args.private_subnet_ids, strict=False):

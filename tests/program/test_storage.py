@@ -169,6 +169,19 @@ def test_lustre_is_joined_with_the_data_bucket_and_never_deletes_in_it(build):
     assert "DELETED" not in joined["s3"]["autoExportPolicy"]["events"]
 
 
+@pytest.mark.parametrize(("lifetime", "stays"), [("durable", True), ("throwaway", False)])
+def test_what_stays_when_its_stack_goes_stays_as_closed_as_it_was(lifetime, stays):
+    graph = record(
+        lambda: Storage("storage", arguments(lifetime, file_system=EFS)), project="modelyard", stack="dev", config={}
+    )
+    guards = [
+        each for each in graph.resources if each.type.startswith("aws:s3/") or each.name == "storage-files-policy"
+    ]
+    assert len(guards) > len(PARTS) * 6
+    assert {each.retain_on_delete for each in guards} == {stays}
+    assert {each.protect for each in guards} == {stays}
+
+
 def test_lustre_waits_for_its_ports_because_fsx_looks_for_them_first():
     graph = record(
         lambda: Storage("storage", arguments(file_system=LUSTRE)), project="modelyard", stack="dev", config={}
