@@ -56,7 +56,8 @@ DIALECTS = {
         port=3306,
         logs=("error", "iam-db-auth-error", "slowquery"),
         parameters={
-            "require_secure_transport": "1",  # instances know 0 and 1, clusters OFF and ON
+            # instances know 0 and 1, clusters OFF and ON (github.com/prowler-cloud/prowler, pull request 4116)
+            "require_secure_transport": "1",
             # ML Metadata, which Kubeflow Pipelines needs up to 2.x, knows no other way to log in (its own manifest for
             # MySQL sets the same; google/ml-metadata issue 178); TLS keeps the old hash off the wire
             "authentication_policy": "*:mysql_native_password",
