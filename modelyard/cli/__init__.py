@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import bootstrap, demo, doctor, env, model, pipeline, prices, runner
+from modelyard.cli import bootstrap, demo, doctor, env, mirror, model, pipeline, prices, runner
 from modelyard.errors import SentenceError
 
 INTERRUPTED = 130
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 env.app.command("bootstrap", epilog=bootstrap.EPILOG)(bootstrap.bootstrap)
+env.app.command("mirror", epilog=mirror.EPILOG)(mirror.mirror)
 app.add_typer(env.app, name="env")
 app.add_typer(prices.app, name="prices")
 app.add_typer(pipeline.app, name="pipeline")

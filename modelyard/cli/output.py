@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +57,14 @@ class Screen:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self._as_json = as_json
-        self._out = _console(stderr=False)
-        self._err = _console(stderr=True)
+
+    @cached_property
+    def _out(self) -> "Console":
+        return _console(stderr=False)
+
+    @cached_property
+    def _err(self) -> "Console":
+        return _console(stderr=True)
 
     def note(self, text: str = "", style: str = "") -> None:
         """Tell what is going on."""

@@ -12,7 +12,7 @@ from tests.cli.terminal import PROGRAM, SECONDS, modelyard
 COMMANDS = [
     ("demo",),
     ("doctor",),
-    *(("env", name) for name in ("plan", "list", "new", "bootstrap")),
+    *(("env", name) for name in ("plan", "list", "new", "bootstrap", "mirror")),
     *(("prices", name) for name in ("show", "refresh")),
     *(("pipeline", name) for name in ("list", "compile", "run")),
     *(("runner", name) for name in ("start", "stop", "status")),
