@@ -102,7 +102,6 @@ def _without_overhead() -> Iterator[None]:
 
 def _run(program: Callable[[], object], recorder: "Recorder") -> list[str]:
     """The URNs in the order in which the program makes its resources: they are registered in any order."""
-    pulumi.runtime.reset_options(project=recorder.project, stack=recorder.stack, preview=True)
     pulumi.runtime.configure(
         pulumi.runtime.Settings(project=recorder.project, stack=recorder.stack, monitor=recorder, dry_run=True)
     )

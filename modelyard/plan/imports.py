@@ -63,8 +63,7 @@ class _Service(_Loader):
             if name in members:
                 return importlib.import_module(f"{module.__name__}.{name}")
             if not name.startswith("__"):
-                # In the order in which the real __init__ lets one win if a name comes twice.
-                for place in (INPUTS, _file(name), "_enums"):
+                for place in (_file(name), INPUTS, "_enums"):
                     if place in members and name in _names(found := find(place)):
                         return module.__dict__.setdefault(name, getattr(found, name))
             if "__getattr__" not in module.__dict__:

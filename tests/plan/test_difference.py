@@ -116,6 +116,15 @@ def test_a_secret_is_masked_even_if_the_earlier_state_had_it_in_clear(tmp_path):
     assert "hunter2" not in repr(read(written(tmp_path, shown)))
 
 
+def test_what_a_plan_cannot_know_is_no_difference(tmp_path):
+    def program():
+        aws.sqs.Queue("jobs", name=aws.ec2.NetworkInterface("eni", subnet_id="s-1").mac_address)
+
+    now = record(program, project="modelyard", stack="dev", config={})
+    state = state_of(now, jobs={"name": "0a:58:a9:fe:ac:02"})
+    assert difference(read(written(tmp_path, state)), now).changed == {}
+
+
 def test_an_empty_stack_makes_everything_new(tmp_path):
     empty = written(tmp_path, {"version": 3, "checkpoint": {"stack": "dev", "latest": None}})
     assert len(difference(read(empty), plan()).created) == len(plan().resources)
