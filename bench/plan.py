@@ -4,7 +4,8 @@
 
 Both sides are whole processes with compiled bytecode, alternating in one run, medians over the rounds:
 - `modelyard env plan ENV --json`: settings, the program, price, quotas, policy and the difference
-- `aws-cdk-lib` in Python: an app that only builds and synthesises; see plan_cdk.py
+- `aws-cdk-lib` in Python: an app that only builds and synthesises; see plan_cdk.py. As it comes it also judges the
+  templates, as our plan is judged; without that (CDK_VALIDATION=false) it is shown too
 
 And what a resource costs at 100, 1,000 and 5,000 of them, recorded alone: see plan_program.py.
 The CDK needs Node.js and, the first time, the package registry: it is installed, pinned by hash, into the user's cache.
@@ -89,16 +90,19 @@ def beside_the_cdk(env: str, rounds: int, cdk_python: str, folder: Path) -> dict
     (folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
     app = [cdk_python, str(HERE / "plan_cdk.py"), str(folder / "counts.json"), str(folder / "out")]
     timed(app, folder)
-    ours, theirs = [], []
+    ours, theirs, unvalidated = [], [], []
     for _ in range(rounds):
         ours.append(timed(plan, folder)[0])
         theirs.append(timed(app, folder)[0])
-    here, there = statistics.median(ours), statistics.median(theirs)
+        unvalidated.append(timed(app, folder, CDK_VALIDATION="false")[0])
+    here, there, less = (statistics.median(side) for side in (ours, theirs, unvalidated))
     return {
         "resources": Figure(counts.total(), "", None, higher_is_better=True),
         "plan_here": Figure(here, "s", None, higher_is_better=False),
         "cdk_synth": Figure(there, "s", None, higher_is_better=False),
+        "cdk_synth_unvalidated": Figure(less, "s", None, higher_is_better=False),
         "plan_ratio_to_cdk": Figure(there / here, "x", 3, higher_is_better=True),
+        "plan_ratio_to_cdk_unvalidated": Figure(less / here, "x", None, higher_is_better=True),
     }
 
 
@@ -116,10 +120,10 @@ def by_size(rounds: int) -> dict[str, Figure]:
     return figures | {"resource_growth": Figure(growth, "x", 1.5, higher_is_better=False)}
 
 
-def timed(words: list[str], folder: Path) -> tuple[float, str]:
+def timed(words: list[str], folder: Path, **more: str) -> tuple[float, str]:
     """Seconds from start to end of a process, and what it prints."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {"PYTHONPATH": str(HERE.parent), "XDG_STATE_HOME": str(folder)}
+    environment |= {"PYTHONPATH": str(HERE.parent), "XDG_STATE_HOME": str(folder), **more}
     started = time.perf_counter()
     done = subprocess.run(
         words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd=HERE.parent
