@@ -1,6 +1,7 @@
 """What exists once an AWS account and region, and would collide if two environments made it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +35,9 @@ CACHED_IMAGES = 50
 
 @dataclass(frozen=True, kw_only=True)
 class AccountArgs:
-    """`activate_cost_tags` works in an account that pays for itself, a day after something with the tags was billed."""
+    """What the account's file says."""
 
     settings: AccountSettings
-    activate_cost_tags: bool = False
 
 
 class Account(pulumi.ComponentResource):
@@ -54,8 +54,9 @@ class Account(pulumi.ComponentResource):
     """`account_id`, `region`, `pull_through` (prefixes by registry), `detector_id` and `alerts_topic_arn`."""
 
     def __init__(self, name: str, args: AccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("modelyard:index:Account", name, {}, opts)
         settings = args.settings
+        about = {"lifetime": settings.lifetime.value}
+        super().__init__("modelyard:index:Account", name, about, opts)
         provider = aws.Provider(
             "aws",
             region=settings.region,
@@ -75,7 +76,7 @@ class Account(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self, providers={"aws": provider}),
         ).arn
-        self.outputs = {"account_id": settings.account_id, "region": settings.region}
+        self.outputs = {**about, "account_id": settings.account_id, "region": settings.region}
         self._defaults(name, settings, child)
         self.outputs["alerts_topic_arn"] = self._alerts(name, settings, key_arn, child)
         self.outputs["detector_id"] = self._threat_detection(name, child) if settings.threat_detection else None
@@ -164,7 +165,7 @@ class Account(pulumi.ComponentResource):
             },
             opts=child,
         )
-        for tag in TAGS if args.activate_cost_tags else ():
+        for tag in TAGS if args.settings.activate_cost_tags else ():
             aws.costexplorer.CostAllocationTag(f"{name}-cost-tag-{tag}", tag_key=tag, status="Active", opts=child)
 
     def _pull_through(
@@ -202,7 +203,27 @@ class Account(pulumi.ComponentResource):
                 credential_arn=settings.pull_through_credentials.get(upstream),
                 opts=child,
             )
+        aws.ecr.RegistryPolicy(
+            f"{name}-image-cache-policy",
+            policy=json.dumps(may_pull_through(settings.account_id, settings.region, sorted(settings.pull_through))),
+            opts=child,
+        )
         return {upstream: upstream for upstream in sorted(settings.pull_through)}
+
+
+def may_pull_through(account_id: str, region: str, prefixes: Sequence[str]) -> iam.Document:
+    """The first pull of an image makes its repository, on behalf of the node that pulls.
+
+    ECR user guide, "IAM permissions required to sync an upstream registry", read 2026-11-21.
+    """
+    return iam.document(
+        iam.allow_principal(
+            "FirstPull",
+            {"AWS": f"arn:aws:iam::{account_id}:root"},
+            ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"],
+            [f"arn:aws:ecr:{region}:{account_id}:repository/{prefix}/*" for prefix in prefixes],
+        )
+    )
 
 
 def tags_of(settings: AccountSettings) -> dict[str, str]:

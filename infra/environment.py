@@ -131,7 +131,7 @@ class Environment(pulumi.ComponentResource):
         )
         registry = Registry(
             "registry",
-            RegistryArgs(environment=environment, account_id=account_id, settings=settings.registry, lifetime=lifetime),
+            RegistryArgs(settings=settings.registry, lifetime=lifetime, **place),
             child,
         )
         databases = {

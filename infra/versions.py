@@ -21,5 +21,6 @@ ADDONS = {
 }
 """EKS add-ons, as built for that Kubernetes version; metrics-server's is from a published map of add-on versions."""
 
-POSTGRESQL = "17.9"
-MYSQL = "8.4.10"
+POSTGRESQL = "17"
+MYSQL = "8.4"
+"""Major versions: RDS takes the minor ones by itself."""

@@ -29,7 +29,7 @@ class Engine(StrEnum):
 
 @dataclass(frozen=True)
 class Dialect:
-    """What differs by engine. RDS upgrades the minor version by itself, so only the major one is asked for."""
+    """What differs by engine."""
 
     version: str
     port: int
@@ -39,7 +39,7 @@ class Dialect:
 
 DIALECTS = {
     Engine.POSTGRESQL: Dialect(
-        version=versions.POSTGRESQL.split(".")[0],
+        version=versions.POSTGRESQL,
         port=5432,
         logs=("iam-db-auth-error", "postgresql", "upgrade"),
         parameters={
@@ -52,7 +52,7 @@ DIALECTS = {
         },
     ),
     Engine.MYSQL: Dialect(
-        version=".".join(versions.MYSQL.split(".")[:2]),
+        version=versions.MYSQL,
         port=3306,
         logs=("error", "iam-db-auth-error", "slowquery"),
         parameters={

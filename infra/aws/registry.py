@@ -28,7 +28,7 @@ class RegistryArgs:
     account_id: str
     settings: RegistrySettings
     lifetime: Lifetime
-    region: str = "*"
+    region: str
 
 
 class Registry(pulumi.ComponentResource):

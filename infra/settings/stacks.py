@@ -52,7 +52,9 @@ def load(folder: Path, name: str, config: Any = None) -> Stack:
     if name.startswith("account."):
         return _account(folder, name, config)
     if not SLUG.fullmatch(name):
-        sentence = f"{name!r} can't name an environment: 2 to 20 lower-case letters, digits and hyphens, a letter first"
+        sentence = (
+            f"{name!r} can't name an environment: 2 to 20 lower-case letters, digits and single hyphens, a letter first"
+        )
         raise SettingsError([Problem(shown(folder), 1, "", sentence)])
     return _environment(folder, name, config)
 

@@ -17,8 +17,8 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture
 def build(deploy):
-    def run(activate_cost_tags=False, **settings):
-        args = AccountArgs(settings=AccountSettings(**SETTINGS, **settings), activate_cost_tags=activate_cost_tags)
+    def run(**settings):
+        args = AccountArgs(settings=AccountSettings(**SETTINGS, **settings))
         return deploy(lambda: Account("account", args))
 
     return run
@@ -148,3 +148,11 @@ def test_every_image_is_scanned_when_it_comes(build):
     assert scanning["rules"] == [
         {"scanFrequency": "SCAN_ON_PUSH", "repositoryFilters": [{"filter": "*", "filterType": "WILDCARD"}]}
     ]
+
+
+def test_the_first_pull_of_an_image_may_make_its_repository_in_the_cache_and_nowhere_else(build):
+    policy = json.loads(build(pull_through=("quay.io",)).inputs["account-image-cache-policy"]["policy"])
+    (statement,) = policy["Statement"]
+    assert set(statement["Action"]) == {"ecr:BatchImportUpstreamImage", "ecr:CreateRepository"}
+    assert statement["Resource"] == ["arn:aws:ecr:us-east-1:123456789012:repository/quay.io/*"]
+    assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
