@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import bootstrap, demo, doctor, env, mirror, model, pipeline, prices, runner
+from modelyard.cli import bootstrap, demo, doctor, env, mirror, model, pipeline, prices, runner, up
 from modelyard.errors import SentenceError
 
 INTERRUPTED = 130
@@ -24,6 +24,11 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 env.app.command("bootstrap", epilog=bootstrap.EPILOG)(bootstrap.bootstrap)
+env.app.command("preview", epilog=up.PREVIEW_EPILOG)(up.preview)
+env.app.command("up", epilog=up.UP_EPILOG)(up.up)
+env.app.command("refresh", epilog=up.REFRESH_EPILOG)(up.refresh)
+env.app.command("destroy", epilog=up.DESTROY_EPILOG)(up.destroy)
+env.app.command("outputs", epilog=up.OUTPUTS_EPILOG)(up.outputs)
 env.app.command("mirror", epilog=mirror.EPILOG)(mirror.mirror)
 app.add_typer(env.app, name="env")
 app.add_typer(prices.app, name="prices")
