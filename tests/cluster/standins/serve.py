@@ -7,7 +7,6 @@ unknown values what they are, and makes faults where a test asks for them.
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -204,7 +203,7 @@ def _items(value: dict[str, Any] | list[Any]) -> dict[Any, Any]:
 
 
 class StandIn(provider_pb2_grpc.ResourceProviderServicer):
-    """A provider. Subclasses have the methods in lower case; resources' properties come and go as `from_wire` makes them."""
+    """A provider. Subclasses have the methods in lower case; properties come and go as `from_wire` makes them."""
 
     package: str
     version: str
@@ -268,7 +267,7 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
     def Check(self, request: Any, _context: Any) -> Any:  # noqa: N802
         urn, news = Urn(request.urn), from_wire(request.news)
         try:
-            inputs = self.check(urn, from_wire(request.olds), news, request.randomSeed)
+            inputs = self.check(urn, bare(from_wire(request.olds)), bare(news), request.randomSeed)
         except RefusedError as error:
             failure = provider_pb2.CheckFailure(reason=f"{urn.type} {urn.name!r}: {error}")
             return provider_pb2.CheckResponse(inputs=request.news, failures=[failure])
@@ -345,20 +344,6 @@ def serve(stand_in: StandIn) -> None:
     while os.getppid() == engine:
         time.sleep(0.2)
     os._exit(0)
-
-
-def executable(folder: Path, package: str, project: Path) -> Path:
-    """Write the plugin `pulumi-resource-PACKAGE` into a folder that goes on PATH."""
-    file = folder / f"pulumi-resource-{package}"
-    file.write_text(
-        f"#!{sys.executable}\n"
-        f'"""A stand-in for the real pulumi-resource-{package}, for tests alone."""\n'
-        f"import sys\n\nsys.path.insert(0, {str(project)!r})\n"
-        f"from tests.cluster.standins.{package}.provider import main\n\nmain()\n",
-        encoding="utf-8",
-    )
-    file.chmod(0o755)
-    return file
 
 
 class _sentences:  # noqa: N801 read as a statement
