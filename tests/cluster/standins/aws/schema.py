@@ -5,6 +5,7 @@ import enum
 import inspect
 import re
 import sys
+import threading
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,11 @@ from pulumi import _types
 
 from tests.cluster.standins.serve import UNKNOWN, RefusedError
 
+IMPORTING = threading.Lock()
+"""The SDK's lazy modules are empty to a second thread while the first one fills them."""
 WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+LOADING = threading.RLock()
+"""The SDK's modules are imported when they are asked for, which is not for several threads at once."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,14 @@ class Schema:
         return "tags" in self.inputs and "tagsAll" in self.outputs
 
 
-@cache
 def schema(token: str) -> Schema:
     """Of a type such as `aws:ec2/vpc:Vpc`. Raises `RefusedError` where there is none."""
+    with LOADING:
+        return _load(token)
+
+
+@cache
+def _load(token: str) -> Schema:
     _, module, title = token.split(":")
     resource = getattr(getattr(pulumi_aws, module.partition("/")[0], None), title, None)
     if resource is None:
