@@ -17,7 +17,7 @@ demo: setup ## Train, gate, register and serve a model on this machine, and show
 	@$(BIN)/modelyard demo
 
 test: setup ## Run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --ignore tests/cluster
 
 lint: setup
 	@$(BIN)/ruff check
@@ -28,8 +28,9 @@ types: setup
 
 check: lint types test ## Lint, types and tests: what has to pass before a change lands
 
-bench: setup ## Measure the local runner against kfp's own (needs the package registry)
+bench: setup ## Measure the local runner and the plan (needs the package registry and Node.js)
 	@$(BIN)/python bench/local_run.py
+	@$(BIN)/python bench/plan.py
 
 lock: setup ## Resolve the dependencies again and write requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 \

@@ -34,9 +34,6 @@ if config["cost_center"] == "refused":
 if "kubeconfig" not in config.get("cluster", {}):
     pulumi.export("key", Storage("storage").key.arn)
 '''
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
-
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A project with the shipped stacks and a small program; commands are typed in it."""

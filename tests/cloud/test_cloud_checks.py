@@ -4,7 +4,6 @@ import socket
 from datetime import date
 
 import pytest
-from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from infra.settings.environment import ExistingNetwork, Reservation

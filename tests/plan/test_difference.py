@@ -10,7 +10,6 @@ import pytest
 from modelyard.plan.difference import Change, difference, read
 from modelyard.plan.graph import SECRET, record
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
 URN = "urn:pulumi:dev::modelyard::"
 ENVELOPE = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 

@@ -11,9 +11,6 @@ import pytest
 
 from modelyard.plan.graph import SECRET, UNKNOWN, record
 
-# Importing a service of pulumi_aws imports its deprecated modules too, and they say so.
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
 PLACE = {"aws:region": "eu-west-1", "aws:allowedAccountIds": ["111122223333"]}
 
 

@@ -304,7 +304,6 @@ def test_every_type_in_the_tables_is_one_of_the_provider():
     assert FREE & RULES.keys() == frozenset(), "what is free has no price"
 
 
-@pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
 @pytest.mark.parametrize("name", names(PROJECT / "stacks"))
 def test_every_resource_of_the_shipped_stacks_is_priced_named_or_known_to_be_free(name):
     settings = load(PROJECT / "stacks", name)

@@ -9,8 +9,6 @@ import pytest
 from modelyard.plan.graph import record
 from modelyard.plan.terraform import snake, terraform_plan
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
 
 def export(program):
     plan = terraform_plan(record(program, project="modelyard", stack="dev", config={}))

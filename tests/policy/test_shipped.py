@@ -14,9 +14,6 @@ from modelyard.plan.plan import graph_of
 from tests.policy.cases import document
 from tests.policy.conftest import STACKS, TODAY
 
-# Importing a service of pulumi_aws imports its deprecated modules too, and they say so.
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
 SHIPPED = stacks.names(STACKS)
 BROKEN = {
     "database-private": ("aws:rds/instance:Instance", {"publiclyAccessible": True}),

@@ -2,15 +2,11 @@ import json
 from functools import cache
 
 import pulumi
-import pytest
 
 from infra.aws.addons import Addons, AddonsArgs, encrypts_volumes
 from infra.settings.base import Lifetime
 from infra.versions import ADDONS
 from modelyard.plan.graph import record
-
-# Importing a service of pulumi_aws imports its deprecated modules too, and they say so.
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
 
 ACCOUNT = "123456789012"
 CLUSTER = f"arn:aws:eks:us-east-1:{ACCOUNT}:cluster/dev-cluster"

@@ -11,9 +11,6 @@ from infra.settings.environment import EksSettings
 from infra.versions import ADDONS, KUBERNETES
 from modelyard.plan.graph import record
 
-# Importing a service of pulumi_aws imports its deprecated modules too, and they say so.
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
 ACCOUNT = "123456789012"
 ADMIN = f"arn:aws:iam::{ACCOUNT}:role/platform-admin"
 SSO = f"arn:aws:iam::{ACCOUNT}:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0a1b"

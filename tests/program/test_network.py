@@ -15,9 +15,6 @@ from infra.settings.base import Lifetime, Security
 from infra.settings.environment import ExistingNetwork, NewNetwork
 from modelyard.plan.graph import record
 
-# Importing a service of pulumi_aws imports its deprecated modules too, and they say so.
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
-
 ACCOUNT = "123456789012"
 ZONES = ("use1-az1", "use1-az2", "use1-az4")
 EXISTING = ExistingNetwork(vpc="vpc-0a1b2c3d", private_subnets=("subnet-0a1b2c3d", "subnet-1a1b2c3d"))

@@ -2,13 +2,8 @@ import base64
 import json
 from functools import cache
 
-import pytest
-
 from infra.aws.runner import Runner, RunnerArgs, runs_up
 from modelyard.plan.graph import record
-
-# Importing a service of pulumi_aws imports its deprecated modules too, and they say so.
-pytestmark = pytest.mark.filterwarnings("ignore:.* has been deprecated in favor of:DeprecationWarning")
 
 ACCOUNT = "123456789012"
 ADMIN = f"arn:aws:iam::{ACCOUNT}:role/platform-admin"
