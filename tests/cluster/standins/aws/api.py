@@ -313,13 +313,17 @@ def _named(answer: Mapping[str, Any], token: str, names: Mapping[str, str]) -> d
 
 def _typed(value: Any, kind: Any) -> Any:
     """A value that AWS answered, as the SDK's type has it."""
+    if value is None:
+        return None
     kind = alternatives(kind)[0]
     arguments = getattr(kind, "__args__", ())
     if isinstance(kind, type) and _types.is_input_type(kind):
         value = value[0] if isinstance(value, list) and value else value
-        members = {name: _member(name, value) for name in inputs(kind)} if isinstance(value, Mapping) else {}
-        known = {name: value[member] for name, member in members.items() if member and value[member] is not None}
-        return {name: _typed(inner, inputs(kind)[name]) for name, inner in known.items()}
+        members = {name: _member(name, value) for name in inputs(kind)}
+        found = {name: _typed(value[member], inputs(kind)[name]) for name, member in members.items() if member}
+        # What is only an output: EKS and this file's expressions call it as Pulumi does.
+        more = {key: value[key] for key in value if key not in members.values() and key[0].islower()}
+        return {name: inner for name, inner in {**more, **found}.items() if inner is not None}
     if isinstance(value, list) and len(arguments) == 2:
         pairs = (sorted(tag.items(), key=lambda item: "value" in item[0].lower()) for tag in value)
         return {key[1]: word[1] for key, word in pairs}

@@ -88,8 +88,27 @@ def _group_rule(way: str) -> Kind:
                 {"SecurityGroupRuleIds": ["{id}"]},
                 "SecurityGroupRules[0].{securityGroupId: GroupId, ipProtocol: IpProtocol, fromPort: FromPort, "
                 "toPort: ToPort, referencedSecurityGroupId: ReferencedGroupInfo.GroupId, cidrIpv4: CidrIpv4, "
-                "securityGroupRuleId: SecurityGroupRuleId}",
+                "securityGroupRuleId: SecurityGroupRuleId, tags: Tags, "
+                "arn: join('/', ['arn:aws:ec2:{region}:{account}:security-group-rule', SecurityGroupRuleId])}",
             ),
+        ),
+        update=Op(
+            "modify_security_group_rules",
+            {
+                "GroupId": "{securityGroupId}",
+                "SecurityGroupRules": [
+                    {
+                        "SecurityGroupRuleId": "{id}",
+                        "SecurityGroupRule": {
+                            "IpProtocol": "{ipProtocol}",
+                            "FromPort": "{fromPort}",
+                            "ToPort": "{toPort}",
+                            "ReferencedGroupId": "{referencedSecurityGroupId}",
+                            "Description": "{description}",
+                        },
+                    }
+                ],
+            },
         ),
         delete=(
             Op(

@@ -127,7 +127,7 @@ class Aws(StandIn):
                 k: v for k, v in live["tagsAll"].items() if k in inputs.get("tags", {}) or self.default_tags.get(k) != v
             }
             now |= {"tags": own} if own or "tags" in inputs else {}
-        return Live(id_, {**state, **live, **now}, now)
+        return Live(id_, _overlaid({**state, **live}, now), now)
 
     def delete(self, urn: Urn, id_: str, inputs: dict[str, Any], state: dict[str, Any]) -> None:
         kind = KINDS.get(urn.type)
