@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.cluster.build import binary
 
-READY_WITHIN = 60.0
 ENDS_WITHIN = 5.0
 PORTS = range(20_000, 30_000)
 """Below those that Linux gives to connections and to whoever asks for port 0, so that nobody comes in between."""
@@ -96,14 +95,14 @@ class Plane:
                 start_new_session=True,  # Ctrl-C is for us alone
             )
 
-    def until(self, what: str, holds: Callable[[], bool]) -> None:
-        """Ask until it holds. Raises PlaneError when a program ends meanwhile, or after a minute."""
-        latest = time.monotonic() + READY_WITHIN
+    def until(self, what: str, holds: Callable[[], bool], within: float = 60.0, every: float = 0.05) -> None:
+        """Ask until it holds, seconds apart. Raises PlaneError when a program ends meanwhile, or after so many."""
+        latest = time.monotonic() + within
         while not holds():
             self._check()
             if time.monotonic() > latest:
-                raise PlaneError(f"{what} is not ready after {READY_WITHIN:.0f} s; logs are in {self.folder}")
-            time.sleep(0.05)
+                raise PlaneError(f"{what} is not ready after {within:.0f} s; logs are in {self.folder}")
+            time.sleep(every)
 
     def wait(self) -> None:
         """Sleep until a program ends, which is an error."""
@@ -117,12 +116,10 @@ class Plane:
 
     def stop(self) -> None:
         """End every program, and leave of the folder the logs alone."""
-        for process in self.processes.values():
+        for process in reversed(self.processes.values()):  # the API server says goodbye to etcd
             process.terminate()
-        latest = time.monotonic() + ENDS_WITHIN
-        for process in self.processes.values():
             try:
-                process.wait(max(0.0, latest - time.monotonic()))
+                process.wait(ENDS_WITHIN)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -175,7 +172,10 @@ class Plane:
         self.start(
             "kube-controller-manager",
             [
-                *(kube, "kube-controller-manager", *common, f"--secure-port={controllers}"),
+                kube,
+                "kube-controller-manager",
+                *common,
+                f"--secure-port={controllers}",
                 f"--service-account-private-key-file={self.folder / 'accounts.key'}",
                 f"--root-ca-file={self._certificate}",
                 *("--use-service-account-credentials=true", "--node-monitor-grace-period=300s"),
