@@ -54,7 +54,7 @@ class Cluster(pulumi.ComponentResource):
 
     - the control plane: private, and public for the listed addresses alone; secrets encrypted by a key of their own
     - its role, with AWS's policy for it
-    - a log group for all five types of logs, encrypted by a key of its own
+    - log groups for all five types of its logs and for those of pods, encrypted by a key of their own
     - an access entry for each admin, and none for whoever made the cluster
     - the add-ons that nodes need: pod identity agent, VPC CNI with network policies on, kube-proxy
     - the OIDC provider for IRSA
@@ -165,13 +165,21 @@ class Cluster(pulumi.ComponentResource):
         key = Key(
             f"{name}-logs",
             KeyArgs(
-                purpose="logs of the control plane",
+                purpose="logs of the control plane and of pods",
                 environment=args.environment,
                 account_id=args.account_id,
                 lifetime=args.lifetime,
                 statements=[used_by_logs(args.account_id, args.region)],
             ),
             opts=pulumi.ResourceOptions(parent=self),
+        )
+        aws.cloudwatch.LogGroup(
+            f"{name}-pod-logs",
+            name=pod_logs(args.environment),
+            retention_in_days=args.security.log_days,
+            kms_key_id=key.arn,
+            tags={"data-class": "confidential"},
+            opts=kept(self, args.lifetime),
         )
         return aws.cloudwatch.LogGroup(
             f"{name}-log-group",
@@ -224,6 +232,11 @@ class Cluster(pulumi.ComponentResource):
         after = pulumi.ResourceOptions(parent=self, depends_on=[agent])
         cni = install(name, "vpc-cni", cluster.name, after, identity)
         return [agent.cluster_name, proxy.cluster_name, cni.cluster_name]
+
+
+def pod_logs(environment: str) -> str:
+    """The log group that Fluent Bit writes: what pods say."""
+    return f"/modelyard/{environment}/pods"
 
 
 def _issuer(identities: Sequence[aws.eks.outputs.ClusterIdentity]) -> str:

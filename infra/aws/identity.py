@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.aws import iam
+from infra.aws.cluster import pod_logs
 
 NAMESPACE = "${aws:PrincipalTag/kubernetes-namespace}"
 """EKS puts this tag on a pod's session (pod identity), so that it says truly where the pod runs."""
@@ -181,12 +182,12 @@ def secrets(reach: Reach) -> iam.Document:
 
 
 def logging(reach: Reach) -> iam.Document:
-    """Fluent Bit writes into the environment's log groups, which are made elsewhere, with their retention."""
+    """Fluent Bit writes into the log group of pods, which is the cluster's, and into no trail and no flow log."""
     return iam.document(
         iam.allow(
             "WriteLogs",
             ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            [reach.arn("logs", f"log-group:/modelyard/{reach.environment}/*")],
+            [reach.arn("logs", f"log-group:{pod_logs(reach.environment)}*")],
         )
     )
 

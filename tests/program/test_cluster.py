@@ -120,9 +120,16 @@ def test_all_five_log_types_go_to_an_encrypted_group_that_is_there_before_the_cl
     assert key["Principal"] == {"Service": "logs.us-east-1.amazonaws.com"}
 
 
+def test_what_pods_say_has_a_group_with_an_end_and_a_key_before_anything_writes_it():
+    group = cluster()["cluster-pod-logs"].inputs
+    assert group["name"] == "/modelyard/dev/pods"
+    assert group["kmsKeyId"] == cluster()["cluster-logs-key"].outputs["arn"]
+
+
 @pytest.mark.parametrize(("security", "days"), [(Security.STANDARD, 365), (Security.HARDENED, 731)])
 def test_logs_are_kept_for_a_year_and_hardened_for_two(security, days):
-    assert cluster(security)["cluster-log-group"].inputs["retentionInDays"] == days
+    for group in ("cluster-log-group", "cluster-pod-logs"):
+        assert cluster(security)[group].inputs["retentionInDays"] == days
 
 
 def test_the_version_is_the_pinned_one_and_ends_with_standard_support():
@@ -134,7 +141,7 @@ def test_the_version_is_the_pinned_one_and_ends_with_standard_support():
 def test_a_durable_cluster_is_protected_and_a_throwaway_one_can_be_destroyed_to_nothing(lifetime):
     resources = cluster(Security.STANDARD, lifetime)
     assert resources["cluster-control-plane"].inputs["deletionProtection"] is lifetime.durable
-    for part in ("control-plane", "secrets-key", "logs-key", "log-group"):
+    for part in ("control-plane", "secrets-key", "logs-key", "log-group", "pod-logs"):
         kept = resources[f"cluster-{part}"]
         assert (kept.protect, kept.retain_on_delete) == (lifetime.durable, lifetime.durable), part
 

@@ -1,4 +1,5 @@
 import json
+from fnmatch import fnmatchcase
 
 import pytest
 
@@ -160,6 +161,14 @@ def test_external_secrets_reads_the_environments_secrets_and_the_databases_and_n
         SECRET,
     ]
     assert {part for part in POLICIES if allowed(part, "secretsmanager:GetSecretValue")} == {"secrets"}
+
+
+@pytest.mark.parametrize("group", ["audit", "flow-logs"])
+def test_fluent_bit_writes_what_pods_say_and_into_no_trail(group):
+    (pattern,) = allowed("logging", "logs:PutLogEvents")
+    logs = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/modelyard/dev"
+    assert fnmatchcase(f"{logs}/pods:log-stream:one", pattern)
+    assert not fnmatchcase(f"{logs}/{group}:log-stream:one", pattern), "a pod could forge what is evidence"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
