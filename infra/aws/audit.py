@@ -62,7 +62,7 @@ class Audit(pulumi.ComponentResource):
         role = aws.iam.Role(
             f"{name}-role",
             name=f"modelyard-{args.environment}-audit",
-            assume_role_policy=pulumi.Output.json_dumps(iam.trust_service("cloudtrail.amazonaws.com", args.account_id)),
+            assume_role_policy=pulumi.Output.json_dumps(trust_trail()),
             opts=child,
         )
         rights = aws.iam.RolePolicy(
@@ -119,6 +119,14 @@ def trail_may_encrypt(environment: str, region: str, account_id: str) -> list[ia
     actions = ["kms:GenerateDataKey*", "kms:Decrypt", "kms:DescribeKey"]
     conditions = {"StringEquals": {"aws:SourceArn": trail_arn(environment, region, account_id)}}
     return [iam.allow_principal("TrailEncrypts", CLOUDTRAIL, actions, ["*"], conditions)]
+
+
+def trust_trail() -> iam.Document:
+    """CloudTrail, for its log group: without the account, which it doesn't name to this role.
+
+    CloudTrail User Guide, role policy document for CloudWatch Logs; github.com/prowler-cloud/prowler issue 4714.
+    """
+    return iam.document(iam.allow_principal("Trail", CLOUDTRAIL, ["sts:AssumeRole"]))
 
 
 def log_writer(log_group_arn: str) -> iam.Document:
