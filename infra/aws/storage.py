@@ -177,7 +177,7 @@ class Storage(pulumi.ComponentResource):
         rules: list[pulumi.Resource] = [
             rule(
                 f"{name}-files-{first}-{way}-{who}",
-                description=f"The file system's traffic {way} {who}",
+                description=f"Traffic of the file system {way} {who}",
                 security_group_id=group.id,
                 referenced_security_group_id=group_id,
                 ip_protocol="tcp",

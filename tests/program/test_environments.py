@@ -3,6 +3,7 @@
 `python -m tests.program.test_environments` writes the golden trees again.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,23 @@ def test_two_environments_of_one_account_share_no_physical_name():
             and resource.type not in INNER
         }
     assert not named["dev"] & named["staging"]
+
+
+GROUP_TEXT = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{1,255}")
+"""What EC2 takes as the description of a security group or of its rule (EC2 API reference; read 2026-11-21)."""
+
+
+@pytest.mark.parametrize("name", ["dev", "staging", "prod"])
+def test_ec2_takes_the_description_of_every_security_group_and_rule(name):
+    groups = [resource for resource in planned(name).resources if "SecurityGroup" in resource.type]
+    texts = [
+        (resource.urn, rule["description"])
+        for resource in groups
+        for rule in (resource.inputs, *resource.inputs.get("ingress", ()), *resource.inputs.get("egress", ()))
+        if "description" in rule
+    ]
+    assert len(texts) > 5
+    assert not [(urn, text) for urn, text in texts if not GROUP_TEXT.fullmatch(text)]
 
 
 INNER = {"aws:iam/rolePolicy:RolePolicy"}
