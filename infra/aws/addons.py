@@ -4,6 +4,7 @@ from __future__ import annotations  # a name like aws.eks.Addon loads all of EKS
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -13,8 +14,12 @@ from infra.aws.key import Key, KeyArgs
 from infra.settings.base import Lifetime
 from infra.versions import ADDONS
 
-VALUES = {"vpc-cni": {"enableNetworkPolicy": "true"}}
-"""Network policies are only enforced where this says so (CIS 4.3.1)."""
+VALUES: dict[str, dict[str, Any]] = {
+    "vpc-cni": {"enableNetworkPolicy": "true"},
+    "metrics-server": {"tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}]},
+}
+"""Network policies are only enforced where this says so (CIS 4.3.1), and the metrics server tolerates no taint by
+itself, so that on system nodes alone the add-on would never be ready."""
 EBS_POLICY = "arn:aws:iam::aws:policy/AmazonEBSCSIDriverPolicyV2"
 """Unlike its first version it reaches only volumes that the driver made (AWS managed policy reference, 2026-04-16)."""
 

@@ -43,6 +43,11 @@ def test_with_the_clusters_own_they_are_all_that_are_pinned():
     assert all(addon["addonVersion"] == ADDONS[name] for name, addon in installed().items())
 
 
+def test_the_metrics_server_runs_on_the_systems_nodes_which_are_all_that_there_are_at_first():
+    values = json.loads(installed()["metrics-server"]["configurationValues"])
+    assert {"key": "CriticalAddonsOnly", "operator": "Exists"} in values["tolerations"]
+
+
 def test_the_csi_driver_has_a_role_for_its_own_service_account_in_this_cluster():
     (identity,) = installed()["aws-ebs-csi-driver"]["podIdentityAssociations"]
     role = made()["addons-ebs-csi-role"]
