@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ PATIENCE = 3 * 60 * 60
 """Seconds without news of any resource after which it is given up: AWS itself takes up to two hours for some."""
 GRACE = 30
 """Seconds that the engine has to come to an end in good order."""
-UNCHANGED = {"same", "read", "refresh"}
+UNCHANGED = {"same", "read", "refresh", "discard"}
 SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSPHRASE")
 COLOUR = re.compile(r"<\{%.*?%\}>|\x1b\[[0-9;]*m")
 
@@ -86,7 +87,8 @@ class Progress:
         lines = []
         for urn, messages in self.problems.items():
             where = f"{urn.rpartition('::')[2]} ({type_of(urn)}): " if urn and type_of(urn) != STACK else ""
-            lines.append(where + messages[0])
+            told = re.sub(rf"^{re.escape(type_of(urn))} '[^']*': ", "", messages[0])
+            lines.append(where + told)
         return "\n".join(dict.fromkeys(lines))
 
 
@@ -131,7 +133,7 @@ class Engine:
     def __init__(
         self, root: Path, stack: Stack, command: automation.PulumiCommand, *, patience: float = PATIENCE
     ) -> None:
-        """Raises RefusedError if the stack was never initialised."""
+        """What is asked of it first raises RefusedError if the stack was never initialised."""
         self.name = stack.name
         self._patience = patience
         self._command = _Command(command)
@@ -149,15 +151,21 @@ class Engine:
             work_dir=str(root), program=program, env_vars=environment, pulumi_command=self._command
         )
         self.backend = os.environ.get("PULUMI_BACKEND_URL") or environment.get("PULUMI_BACKEND_URL", "")
+        """Where the state is kept."""
+        self._made_by = f"modelyard env bootstrap {stack.name}" if account else f"pulumi stack init {stack.name}"
         try:
-            if not self.backend:
-                self.backend = str(self._workspace.who_am_i().url)
-            self._stack = automation.Stack.select(stack.name, self._workspace)
-        except automation.StackNotFoundError as error:
-            how = f"modelyard env bootstrap {stack.name}" if account else f"pulumi stack init {stack.name}"
-            raise RefusedError(f"{self.backend} knows no stack {stack.name}; `{how}` makes it") from error
+            self.backend = self.backend or str(self._workspace.who_am_i().url)
         except automation.CommandError as error:
             raise FailedError(f"{stack.name}: {_told(error)}") from error
+
+    @cached_property
+    def _stack(self) -> automation.Stack:
+        try:
+            return automation.Stack.select(self.name, self._workspace)
+        except automation.StackNotFoundError as error:
+            raise RefusedError(f"{self.backend} knows no stack {self.name}; `{self._made_by}` makes it") from error
+        except automation.CommandError as error:
+            raise FailedError(f"{self.name}: {_told(error)}") from error
 
     def preview(self, seen: Seen) -> Progress:
         """What `up` would do."""
@@ -201,7 +209,7 @@ class Engine:
     def _ask(self, *words: str) -> str:
         try:
             return self._command.run(
-                ["stack", *words, "--stack", self.name], self._workspace.work_dir, self._workspace.env_vars
+                ["stack", *words, "--stack", self._stack.name], self._workspace.work_dir, self._workspace.env_vars
             ).stdout
         except automation.CommandError as error:
             raise FailedError(f"{self.name}: {_told(error)}") from error

@@ -35,6 +35,7 @@ NAMED = {
     "aws:ec2/routeTableAssociation:RouteTableAssociation": "{subnetId|gatewayId}/{routeTableId}",
     "aws:ecr/lifecyclePolicy:LifecyclePolicy": "{repository}",
     "aws:ecr/pullThroughCacheRule:PullThroughCacheRule": "{ecrRepositoryPrefix}",
+    "aws:ecr/registryPolicy:RegistryPolicy": "{account}",
     "aws:ecr/registryScanningConfiguration:RegistryScanningConfiguration": "{account}",
     "aws:ecr/repository:Repository": "{name}",
     "aws:ecr/repositoryCreationTemplate:RepositoryCreationTemplate": "{prefix}",

@@ -99,7 +99,7 @@ def locks(backend: str, stack: str) -> list[Lock]:
 
 
 def release(backend: str, stack: str, tell: Tell) -> str:
-    """Release a stack's locks whose holders are proven dead; who that was.
+    """Release a stack's locks whose holders are proven dead, and mend what they left half-written; who that was.
 
     Raises RefusedError if a holder may be alive.
     """
@@ -112,6 +112,8 @@ def release(backend: str, stack: str, tell: Tell) -> str:
             raise RefusedError(f"{stack} is locked by {lock.holder()}: wait for it, {how}")
     for lock in found:
         _Place.of(backend).delete(lock.key)
+    _Place.of(backend).mend(stack)
+    for lock in found:
         tell(f"released the lock of {lock.holder()}: {lock.proof_of_death()}")
     return "; ".join(lock.holder() for lock in found)
 
@@ -277,6 +279,9 @@ class _Place(Protocol):
     def delete(self, key: str) -> None:
         """Delete a file."""
 
+    def mend(self, stack: str) -> None:
+        """Put right what a killed process left half-written; for when nobody is at work."""
+
     @staticmethod
     def of(backend: str) -> "_Place":
         """By its address."""
@@ -295,6 +300,9 @@ class _Elsewhere(_Place):
     def delete(self, key: str) -> None:
         """There is nothing."""
 
+    def mend(self, stack: str) -> None:
+        """Nor is there anything to mend."""
+
 
 class _Folder(_Place):
     def __init__(self, root: Path) -> None:
@@ -305,7 +313,21 @@ class _Folder(_Place):
             yield str(file.relative_to(self._root)), file.read_text(encoding="utf-8")
 
     def delete(self, key: str) -> None:
-        (self._root / key).unlink(missing_ok=True)
+        for file in (self._root / key, self._root / f"{key}.attrs"):
+            file.unlink(missing_ok=True)
+
+    def mend(self, stack: str) -> None:
+        """Pulumi replaces a state as a whole, but writes what stands beside it, which is not needed, in place."""
+        state = self._root / ".pulumi/stacks" / PROJECT.rpartition("/")[2]
+        for file in (state / f"{stack}.json.attrs", state / f"{stack}.json.bak.attrs"):
+            try:
+                json.loads(file.read_text(encoding="utf-8"))
+            except FileNotFoundError:
+                continue
+            except ValueError:
+                file.unlink()
+        for file in state.glob(f"{stack}.json*.tmp"):
+            file.unlink()
 
 
 class _Bucket(_Place):
@@ -332,3 +354,6 @@ class _Bucket(_Place):
 
     def delete(self, key: str) -> None:
         self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def mend(self, stack: str) -> None:
+        """S3 has an object as a whole or not at all."""

@@ -41,6 +41,7 @@ WORDS = {
     "import": ("to take over", "taken over"),
     "same": ("unchanged", "unchanged"),
 }
+INTERNAL = {"read", "refresh", "discard"}
 DANGEROUS = {"delete", "replace", "create-replacement", "delete-replaced"}
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; this may download Pulumi, too.")]
@@ -52,8 +53,8 @@ def preview(env: Env, as_json: JsonOption = False) -> None:
     stack, summary, price = _planned(screen, env, strict=False)
     engine = _engine(screen, stack, yes=False)
     _warn_of_interruption(screen, engine)
-    with _watching(screen, f"{env}: preview") as seen:
-        found = engine.preview(seen)
+    with screen.waiting(f"{env}: preview"):
+        found = engine.preview(_quietly)
     _show_changes(screen, found)
     screen.show(f"\n{_counts(env, found)}")
     for sentence in summary:
@@ -71,8 +72,8 @@ def up(env: Env, yes: YesOption = False, as_json: JsonOption = False) -> None:
     stack, summary, price = _planned(screen, env, strict=True)
     engine = _engine(screen, stack, yes=yes)
     recovered = _recover(screen, engine, stack)
-    with _watching(screen, f"{env}: preview") as seen:
-        found = engine.preview(seen)
+    with screen.waiting(f"{env}: preview"):
+        found = engine.preview(_quietly)
     _show_changes(screen, found)
     screen.show(f"\n{_counts(env, found)}")
     for sentence in summary:
@@ -96,8 +97,8 @@ def refresh(env: Env, yes: YesOption = False, as_json: JsonOption = False) -> No
     stack = _settings(env)
     engine = _engine(screen, stack, yes=yes)
     recovered = _recover(screen, engine, stack)
-    with _watching(screen, f"{env}: looking for differences") as seen:
-        found = engine.preview_refresh(seen)
+    with screen.waiting(f"{env}: looking for differences"):
+        found = engine.preview_refresh(_quietly)
     done = found
     if found.changed:
         screen.show("changed or deleted by hand:")
@@ -119,8 +120,8 @@ def destroy(env: Env, yes: YesOption = False, as_json: JsonOption = False) -> No
     engine = _engine(screen, stack, yes=yes)
     recovered = _recover(screen, engine, stack)
     _refuse_protected(env, engine)
-    with _watching(screen, f"{env}: preview of destroy") as seen:
-        found = engine.preview_destroy(seen)
+    with screen.waiting(f"{env}: preview"):
+        found = engine.preview_destroy(_quietly)
     done = found
     if found.changes:
         _show_changes(screen, found)
@@ -228,7 +229,7 @@ def _counts(env: str, progress: "Progress", *, past: bool = False) -> str:
     parts = [
         f"{number} {WORDS.get(name, (name, name))[past]}"
         for name, number in sorted(progress.counts.items())
-        if number and name not in ("read", "refresh")
+        if number and name not in INTERNAL
     ]
     return f"{env}: {', '.join(parts) or 'nothing'}"
 
@@ -280,8 +281,12 @@ def _told(recovered: "Recovered") -> dict[str, Any]:
     return asdict(recovered)
 
 
+def _quietly(_: "Progress") -> None:
+    """A preview's result is shown when it is whole."""
+
+
 @contextmanager
-def _watching(screen: Screen, title: str, total: int = 0) -> Iterator["Seen"]:
+def _watching(screen: Screen, title: str, total: int) -> Iterator["Seen"]:
     """Show what the engine does while it works: moving on a terminal, else a line for each change."""
     from rich.console import Console
 
