@@ -35,6 +35,9 @@ HARDENED_ENDPOINTS = (
 Not `eks`: its private name takes oidc.eks.REGION.amazonaws.com with it, which then nobody in the VPC can find
 (aws/containers-roadmap 2038).
 """
+KUBERNETES_IMAGES = {"eu-west-2": "767373bbdcb8270361b96548387bf2a9ad0d48758c35-eu-west-2"}
+"""The bucket of registry.k8s.io where it isn't named as its region (kubernetes/registry.k8s.io,
+cmd/archeio/internal/app/buckets.go, read 2026-11-21)."""
 Kind = Literal["private", "public", "intra"]
 
 
@@ -74,7 +77,7 @@ class Network(pulumi.ComponentResource):
     - NAT gateways: one, or one a zone
     - endpoints of AWS services, open to the VPC alone; nothing is written to another account's bucket through them
     - flow logs of all traffic, encrypted by a key of their own
-    - the VPC's defaults closed: its security group, its route table, and SSH and RDP from outside
+    - the VPC's defaults closed: its security group, its route table, and SSH from outside
 
     The subnets' outputs come from their route table associations, so that what is put into a subnet has its way out
     before it starts, and until it is gone.
@@ -172,7 +175,7 @@ class Network(pulumi.ComponentResource):
             ingress=[
                 _acl_rule(100, "allow", vpc.cidr_block),
                 _acl_rule(200, "deny", "0.0.0.0/0", port=22),
-                _acl_rule(210, "deny", "0.0.0.0/0", port=3389),
+                # Not RDP's 3389 too: an ACL keeps no state, and NAT gateways hear answers on ports from 1024.
                 _acl_rule(300, "allow", "0.0.0.0/0"),
             ],
             egress=[
@@ -185,7 +188,7 @@ class Network(pulumi.ComponentResource):
                     "to_port": 0,
                 }
             ],
-            tags={"Name": "no SSH or RDP from outside"},
+            tags={"Name": "no SSH from outside"},
             # AWS adds every new subnet by itself.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["subnetIds"]),
         )
@@ -430,11 +433,12 @@ def passes_to_s3(account_id: str, region: str, security: Security) -> iam.Docume
         _lets_through("ReadOthers", ["s3:GetObject*", "s3:GetBucketLocation", "s3:ListBucket"], ["*"], own),
     ]
     if security.hardened:
-        # Amazon ECR user guide, "Minimum Amazon S3 Bucket Permissions for Amazon ECR"; the other one is where AL2023
-        # has its packages.
+        # Amazon ECR user guide, "Minimum Amazon S3 Bucket Permissions for Amazon ECR"; where AL2023 has its packages;
+        # and where registry.k8s.io sends whoever comes from this region.
         public = [
             f"arn:aws:s3:::prod-{region}-starport-layer-bucket/*",
             f"arn:aws:s3:::al2023-repos-{region}-de612dc2/*",
+            f"arn:aws:s3:::{KUBERNETES_IMAGES.get(region, f'prod-registry-k8s-io-{region}')}/*",
         ]
         statements.append(_lets_through("ReadPublic", ["s3:GetObject"], public, {}))
     return iam.document(*statements)

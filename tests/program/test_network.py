@@ -234,9 +234,15 @@ def test_the_vpcs_defaults_are_closed():
     first: dict[int, str] = {}
     for rule in sorted(acl["ingress"], key=lambda rule: rule["ruleNo"]):
         if rule["cidrBlock"] == "0.0.0.0/0":
-            for port in (22, 3389, 443) if rule["protocol"] == "-1" else (rule["fromPort"],):
+            for port in (22, 443) if rule["protocol"] == "-1" else (rule["fromPort"],):
                 first.setdefault(port, rule["action"])
-    assert first == {22: "deny", 3389: "deny", 443: "allow"}, "the first rule that matches decides"
+    assert first == {22: "deny", 443: "allow"}, "the first rule that matches decides"
+
+
+def test_no_answer_to_a_nat_gateway_is_dropped_on_its_way_back():
+    rules = network()["network-default-acl"].inputs["ingress"]
+    denied = [rule for rule in rules if rule["action"] == "deny"]
+    assert all(0 < rule["toPort"] < 1024 for rule in denied), "an ACL keeps no state: answers come to 1024 to 65535"
 
 
 def test_endpoints_let_in_https_from_the_vpc_alone_and_nothing_out():
@@ -312,7 +318,15 @@ def test_hardened_nobody_elses_identity_reads_or_writes_but_images_and_packages_
     assert not passes(Security.HARDENED, "s3:GetObject", "arn:aws:s3:::open-data/file", **IN_THEIRS)
     assert not passes(Security.HARDENED, "s3:PutObject", "arn:aws:s3:::ours/data", **THEIRS, **IN_OURS)
     assert passes(Security.HARDENED, "s3:GetObject", layer, **IN_THEIRS), "without its layers no image is pulled"
+    kubernetes = "arn:aws:s3:::prod-registry-k8s-io-us-east-1/containers/images/sha256:0a"
+    assert passes(Security.HARDENED, "s3:GetObject", kubernetes, **IN_THEIRS), "registry.k8s.io sends everybody there"
     assert not passes(Security.HARDENED, "s3:PutObject", layer, **IN_THEIRS)
+
+
+def test_the_one_bucket_of_registry_k8s_io_that_is_named_otherwise_is_read_too():
+    named = [resource for one in passes_to_s3(ACCOUNT, "eu-west-2", Security.HARDENED)["Statement"]
+             for resource in one["Resource"]]  # fmt: skip
+    assert "arn:aws:s3:::767373bbdcb8270361b96548387bf2a9ad0d48758c35-eu-west-2/*" in named
 
 
 def test_the_s3_endpoint_has_that_policy():
