@@ -128,7 +128,7 @@ def _bucket(session: Any, account: AccountSettings) -> Iterator[str]:
         s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=closed)
         yield "no public access"
     policy = iam.document(tls_only(f"arn:aws:s3:::{name}"))
-    if not _there(lambda: json.loads(s3.get_bucket_policy(Bucket=name)["Policy"]) == policy):
+    if not _there(lambda: _one_way(json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])) == _one_way(policy)):
         s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
         yield "TLS only"
     rules = [
@@ -148,6 +148,16 @@ def _bucket(session: Any, account: AccountSettings) -> Iterator[str]:
 def _same(told: Any, rule: dict[str, Any]) -> bool:
     found = told["ServerSideEncryptionConfiguration"]["Rules"][0]
     return all(found.get(key) == value for key, value in rule.items())
+
+
+def _one_way(value: Any) -> Any:
+    """A policy with every list of one as that one, since S3 tells it like that, and lists in order."""
+    if isinstance(value, dict):
+        return {key: _one_way(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        inner = [_one_way(one) for one in value]
+        return inner[0] if len(inner) == 1 else sorted(inner, key=json.dumps)
+    return value
 
 
 MISSING = {

@@ -68,6 +68,22 @@ def test_a_second_time_nothing_is_changed(cloud, checkout, account, without_pulu
     assert len(cloud.client("kms").list_keys()["Keys"]) == 1
 
 
+def test_a_policy_as_s3_tells_it_is_the_same_and_a_weaker_one_is_put_right(cloud, checkout, account, without_pulumi):
+    """S3 gives back a list of one as that one, and a list in an order of its own."""
+    bootstrap("dev", account, checkout, lambda _: None)
+    s3, told = cloud.client("s3"), []
+    policy = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])
+    (statement,) = policy["Statement"]
+    (action,) = statement["Action"]
+    as_told = statement | {"Action": action, "Resource": statement["Resource"][::-1]}
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy | {"Statement": [as_told]}))
+    assert not bootstrap("dev", account, checkout, told.append)
+    weaker = as_told | {"Resource": statement["Resource"][0]}
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy | {"Statement": [weaker]}))
+    assert bootstrap("dev", account, checkout, told.append)
+    assert told == ["TLS only"]
+
+
 def test_what_was_switched_off_by_hand_is_put_right_again(cloud, checkout, account, without_pulumi):
     bootstrap("dev", account, checkout, lambda _: None)
     cloud.client("s3").delete_public_access_block(Bucket=BUCKET)
