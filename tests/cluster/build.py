@@ -1,7 +1,8 @@
-"""Builds the programs of the test cluster, each from a Go module of its own, into the user's cache."""
+"""Gets the programs of the test cluster, and publishers' charts and CRDs, from Go modules into the user's cache."""
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,17 +24,17 @@ TICK = 15.0
 
 @dataclass(frozen=True)
 class Program:
-    """How one of them is built."""
+    """How one of them is had."""
 
     module: str
     """The Go module whose version it has."""
-    package: str
-    """Where its main is."""
+    package: str = ""
+    """Where its main is; nothing is built without one."""
     tags: str = ""
     variables: tuple[str, ...] = ()
     """What the linker writes into it."""
     files: tuple[str, ...] = ()
-    """What is kept of the publisher's module beside it: CRDs, charts and the like."""
+    """What is kept of the publisher's module: CRDs, charts and the like."""
 
 
 PROGRAMS = {
@@ -70,6 +71,14 @@ PROGRAMS = {
         "github.com/kserve/kserve/cmd/manager",
         files=("charts/**/*", "config/**/*.yaml"),
     ),
+    "karpenter-aws": Program(
+        "github.com/aws/karpenter-provider-aws",
+        files=("charts/karpenter/**/*", "charts/karpenter-crd/**/*", "pkg/apis/crds/*.yaml"),
+    ),
+    "cert-manager": Program("github.com/cert-manager/cert-manager", files=("deploy/charts/**/*", "deploy/crds/*.yaml")),
+    "external-secrets": Program(
+        "github.com/external-secrets/external-secrets", files=("deploy/charts/**/*", "deploy/crds/*.yaml")
+    ),
 }
 
 
@@ -78,8 +87,17 @@ class BuildError(Exception):
 
 
 def binary(name: str) -> Path:
-    """A program that is built; publishers' files lie in the folder `module` beside it. Raises BuildError."""
-    path = _target(name) / name
+    """A program that is built. Raises BuildError."""
+    return _found(name, name)
+
+
+def published(name: str) -> Path:
+    """The folder with what is kept of a publisher's module. Raises BuildError."""
+    return _found(name, "module")
+
+
+def _found(name: str, part: str) -> Path:
+    path = _target(name) / part
     if not path.exists():
         raise BuildError(f"{name} isn't built: python -m tests.cluster build {name}")
     return path
@@ -93,7 +111,7 @@ def build(names: Iterable[str], tell: Callable[[str], None]) -> None:
         target = _target(name)
         if target.exists():
             continue
-        with _alone(target.parent, tell):
+        with _alone(name, target, tell):
             if not target.exists():
                 _make(name, target, tell)
 
@@ -137,13 +155,13 @@ def _go() -> str:
 
 
 @contextmanager
-def _alone(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+def _alone(name: str, target: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tell("waiting for another build")
+            tell(f"{name}: waiting for another build of it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -152,16 +170,30 @@ def _make(name: str, target: Path, tell: Callable[[str], None]) -> None:
     """Build into a folder beside the target and put it there whole; the lock is held."""
     began = time.monotonic()
     partial = target.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed
     partial.mkdir()
     tell(f"{name}: building {module_version(name)}")
-    *command, package = recipe(name)
-    _run(name, [*command, "-o", str(partial / name), package], tell)
-    if PROGRAMS[name].files:
-        where = _run(name, ["go", "list", "-m", "-f", "{{.Dir}}", PROGRAMS[name].module], tell)
-        _keep(Path(where.strip()), PROGRAMS[name].files, partial / "module")
-    partial.rename(target)
+    try:
+        _fill(name, partial, tell)
+        if _target(name) == target:
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    if _target(name) != target:
+        raise BuildError(f"{name} has a go.sum that lacked something, which Go has added: look at it, and try again")
     tell(f"{name}: built in {time.monotonic() - began:.0f} s")
+
+
+def _fill(name: str, folder: Path, tell: Callable[[str], None]) -> None:
+    program = PROGRAMS[name]
+    if program.package:
+        *command, package = recipe(name)
+        _run(name, [*command, "-o", str(folder / name), package], tell)
+    if program.files:
+        download = ["go", "mod", "download"]
+        _run(name, [*download, program.module], tell)  # what is wrong, in words
+        module = json.loads(_run(name, [*download, "-json", program.module], tell))
+        _keep(Path(module["Dir"]), program.files, folder / "module")
 
 
 def _keep(module: Path, patterns: Iterable[str], target: Path) -> None:

@@ -17,7 +17,7 @@ import httpx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.cluster.build import binary
+from tests.cluster.build import binary, published
 
 ENDS_WITHIN = 5.0
 PORTS = range(20_000, 30_000)
@@ -182,11 +182,11 @@ class Plane:
             ],
         )
         self.start("kube-scheduler", [kube, "kube-scheduler", *common, f"--secure-port={scheduler}"])
-        published = kwok.parent / "module" / "kustomize" / "stage"
+        stage = published("kwok") / "kustomize" / "stage"
         stages = [
-            published / "pod" / "fast" / "pod-ready.yaml",
-            published / "pod" / "fast" / "pod-delete.yaml",
-            published / "node" / "fast" / "node-initialize.yaml",
+            stage / "pod" / "fast" / "pod-ready.yaml",
+            stage / "pod" / "fast" / "pod-delete.yaml",
+            stage / "node" / "fast" / "node-initialize.yaml",
             Path(__file__).with_name("stages.yaml"),
         ]
         self.start(

@@ -1,0 +1,5 @@
+module external-secrets
+
+go 1.26.0
+
+require github.com/external-secrets/external-secrets v1.3.2
