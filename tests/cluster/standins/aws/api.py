@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import threading
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -220,6 +221,9 @@ class Api:
                 parameters.update(taken if key == "*" else {key: taken})
             else:
                 parameters[key] = _shaped(filled(value, values), shape.members[key])
+        if kind.tagged_as and op is kind.create and values["tags"]:
+            tags = [{"ResourceType": kind.tagged_as, "Tags": values["tags"]}]
+            parameters["TagSpecifications"] = _shaped(tags, shape.members["TagSpecifications"])
         parameters = {key: value for key, value in parameters.items() if value is not None}
         try:
             answer = getattr(self.client(op.service or kind.service), op.name)(**parameters)
@@ -254,9 +258,6 @@ def _by_name(wanted: Mapping[str, Any], shape: Any, kind: Kind) -> dict[str, Any
         member = _member(kind.names.get(name, name), shape.members)
         if member and value is not None and not isinstance(kind.change.get(name), Rules):
             found[member] = _shaped(value, shape.members[member])
-    if kind.tagged_as and wanted["tags"] and "ResourceType" in shape.members["TagSpecifications"].member.members:
-        tags = _shaped(wanted["tags"], shape.members["TagSpecifications"].member.members["Tags"])
-        found["TagSpecifications"] = [{"ResourceType": kind.tagged_as, "Tags": tags}]
     return found
 
 
@@ -273,27 +274,37 @@ def _shaped(value: Any, shape: Any) -> Any:
     """A value with Pulumi's names as a parameter of AWS's shape."""
     if value is None:
         return None
-    if shape.type_name == "structure" and isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if shape.type_name == "structure" and isinstance(value, Mapping):
-        found = {}
-        for name, inner in value.items():
-            if (member := _member(name, shape.members)) is None:
-                raise RefusedError(f"AWS's {shape.name} has no {name}")
-            found[member] = _shaped(inner, shape.members[member])
-        return {key: inner for key, inner in found.items() if inner is not None}
+    if shape.type_name == "structure":
+        return _structure(value, shape)
     if shape.type_name == "list":
-        if isinstance(value, Mapping) and shape.member.type_name == "structure" and _is_tag(shape.member.members):
-            key, word = sorted(shape.member.members, key=lambda name: "value" in name.lower())
-            return [{key: name, word: inner} for name, inner in sorted(value.items())]
-        return [_shaped(inner, shape.member) for inner in (value if isinstance(value, list) else [value])]
+        return _list(value, shape)
     if shape.type_name == "map":
         return {key: _shaped(inner, shape.value) for key, inner in value.items()}
-    if shape.type_name == "string" and not isinstance(value, str):
+    return _scalar(value, shape.type_name)
+
+
+def _structure(value: Any, shape: Any) -> dict[str, Any]:
+    found = {}
+    for name, inner in (value[0] if isinstance(value, list) else value).items():
+        if (member := _member(name, shape.members)) is None:
+            raise RefusedError(f"AWS's {shape.name} has no {name}")
+        found[member] = _shaped(inner, shape.members[member])
+    return {key: inner for key, inner in found.items() if inner is not None}
+
+
+def _list(value: Any, shape: Any) -> list[Any]:
+    if isinstance(value, Mapping) and shape.member.type_name == "structure" and _is_tag(shape.member.members):
+        key, word = sorted(shape.member.members, key=lambda name: "value" in name.lower())
+        return [{key: name, word: inner} for name, inner in sorted(value.items())]
+    return [_shaped(inner, shape.member) for inner in (value if isinstance(value, list) else [value])]
+
+
+def _scalar(value: Any, type_name: str) -> Any:
+    if type_name == "string" and not isinstance(value, str):
         return json.dumps(value)
-    if shape.type_name == "boolean" and isinstance(value, str):
+    if type_name == "boolean" and isinstance(value, str):
         return value == "true"
-    return int(value) if shape.type_name in {"integer", "long"} else value
+    return int(value) if type_name in {"integer", "long"} else value
 
 
 def _is_tag(members: Iterable[str]) -> bool:
@@ -313,27 +324,28 @@ def _named(answer: Mapping[str, Any], token: str, names: Mapping[str, str]) -> d
 
 def _typed(value: Any, kind: Any) -> Any:
     """A value that AWS answered, as the SDK's type has it."""
-    if value is None:
-        return None
     kind = alternatives(kind)[0]
-    arguments = getattr(kind, "__args__", ())
-    if isinstance(kind, type) and _types.is_input_type(kind):
-        value = value[0] if isinstance(value, list) and value else value
-        members = {name: _member(name, value) for name in inputs(kind)}
-        found = {name: _typed(value[member], inputs(kind)[name]) for name, member in members.items() if member}
-        # What is only an output: EKS and this file's expressions call it as Pulumi does.
-        more = {key: value[key] for key in value if key not in members.values() and key[0].islower()}
-        return {name: inner for name, inner in {**more, **found}.items() if inner is not None}
-    if isinstance(value, list) and len(arguments) == 2:
-        pairs = (sorted(tag.items(), key=lambda item: "value" in item[0].lower()) for tag in value)
-        return {key[1]: word[1] for key, word in pairs}
+    if value is not None and isinstance(kind, type) and _types.is_input_type(kind):
+        return _object(value[0] if isinstance(value, list) and value else value, kind)
     if isinstance(value, list):
+        arguments = typing.get_args(kind)
+        if len(arguments) == 2:
+            pairs = (sorted(tag.items(), key=lambda item: "value" in item[0].lower()) for tag in value)
+            return {key[1]: word[1] for key, word in pairs}
         return [_typed(inner, arguments[0]) for inner in value] if arguments else value
     if kind is bool and isinstance(value, str):
         return value == "true"
-    if kind is str and not isinstance(value, str):
+    if kind is str and value is not None and not isinstance(value, str):
         return json.dumps(value)
-    return int(value) if kind is int else value
+    return int(value) if kind is int and value is not None else value
+
+
+def _object(value: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    members = {name: _member(name, value) for name in inputs(kind)}
+    found = {name: _typed(value[member], inputs(kind)[name]) for name, member in members.items() if member}
+    # What is only an output: EKS and the expressions call it as Pulumi does.
+    more = {key: value[key] for key in value if key not in members.values() and key[0].islower()}
+    return {name: inner for name, inner in {**more, **found}.items() if inner is not None}
 
 
 def _merged(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

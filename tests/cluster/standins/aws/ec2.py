@@ -117,6 +117,7 @@ def _group_rule(way: str) -> Kind:
             ),
         ),
         tagging=TAGGING,
+        tagged_as="security-group-rule",
     )
 
 
@@ -142,7 +143,8 @@ def _acl(way: str) -> Rules:
 def _entries(egress: str) -> str:
     return (
         f"Entries[?Egress==`{egress}` && RuleNumber<`32767`].{{ruleNo: RuleNumber, action: RuleAction, "
-        "protocol: Protocol, cidrBlock: CidrBlock, fromPort: PortRange.From || `0`, toPort: PortRange.To || `0`}"
+        "protocol: (Protocol=='6' && 'tcp') || (Protocol=='17' && 'udp') || Protocol, "
+        "cidrBlock: CidrBlock, fromPort: PortRange.From || `0`, toPort: PortRange.To || `0`}"
     )
 
 
@@ -269,12 +271,12 @@ KINDS: dict[str, Kind] = {
     "aws:ec2/routeTable:RouteTable": Kind(
         service="ec2",
         id="{id}",
-        create=Op("create_route_table", {"VpcId": "{vpcId}"}, "RouteTable.RouteTableId"),
-        after=(Op("create_tags", {"Resources": ["{id}"], "Tags": "{tags}"}),),
+        create=Op("create_route_table", {"*": "{*}"}, "RouteTable.RouteTableId"),
         read=(TABLE_READ,),
         change={"routes": _routes("{id}")},
         delete=(Op("delete_route_table", {"RouteTableId": "{id}"}),),
         tagging=TAGGING,
+        tagged_as="route-table",
     ),
     "aws:ec2/defaultRouteTable:DefaultRouteTable": Kind(
         service="ec2",
@@ -351,7 +353,8 @@ KINDS: dict[str, Kind] = {
             Op(
                 "describe_network_acls",
                 {"NetworkAclIds": ["{defaultNetworkAclId}"]},
-                f"NetworkAcls[0].{{vpcId: VpcId, tags: Tags, ingress: {_entries('false')}, egress: {_entries('true')}}}",
+                f"NetworkAcls[0].{{vpcId: VpcId, tags: Tags, "
+                f"ingress: {_entries('false')}, egress: {_entries('true')}}}",
             ),
         ),
         change={way: _acl(way) for way in ("ingress", "egress")},
@@ -378,7 +381,6 @@ KINDS: dict[str, Kind] = {
             {"LaunchTemplateName": "{name}", "VersionDescription": "{description}", "LaunchTemplateData": "{*}"},
             "LaunchTemplate.LaunchTemplateId",
         ),
-        after=(Op("create_tags", {"Resources": ["{id}"], "Tags": "{tags}"}),),
         read=(
             Op(
                 "describe_launch_templates",
@@ -389,7 +391,9 @@ KINDS: dict[str, Kind] = {
             Op(
                 "describe_launch_template_versions",
                 {"LaunchTemplateId": "{id}", "Versions": ["$Latest"]},
-                "LaunchTemplateVersions[0].LaunchTemplateData",
+                # moto puts the template's own tags there too.
+                "LaunchTemplateVersions[0].LaunchTemplateData.merge(@, {tagSpecifications: "
+                "TagSpecifications[?ResourceType!='launch-template']})",
             ),
         ),
         update=Op(
@@ -398,6 +402,7 @@ KINDS: dict[str, Kind] = {
         ),
         delete=(Op("delete_launch_template", {"LaunchTemplateId": "{id}"}),),
         tagging=TAGGING,
+        tagged_as="launch-template",
         own=("updateDefaultVersion",),
     ),
 }

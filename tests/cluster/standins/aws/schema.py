@@ -22,7 +22,14 @@ from tests.cluster.standins.serve import UNKNOWN, RefusedError
 
 IMPORTING = threading.Lock()
 """The SDK's lazy modules are empty to a second thread while the first one fills them."""
-WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+WORDS = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a map or an object",
+}
 LOADING = threading.RLock()
 """The SDK's modules are imported when they are asked for, which is not for several threads at once."""
 
@@ -114,28 +121,23 @@ def _wrong(value: Any, kind: Any, path: str) -> Iterator[str]:
 
 
 def _wrong_one(value: Any, kind: Any, path: str) -> Iterator[str]:
-    origin = typing.get_origin(kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any or kind is dict or (isinstance(kind, type) and issubclass(kind, enum.Enum)):
         return
-    if isinstance(kind, type) and _types.is_input_type(kind):
-        if isinstance(value, dict):
-            yield from _wrong_properties(value, inputs(kind), required(kind), f"{path}.")
-        else:
-            yield f"property {path} has to be an object, not {value!r}"
-    elif origin is collections.abc.Sequence:
-        if isinstance(value, list):
-            for index, inner in enumerate(value):
-                yield from _wrong(inner, typing.get_args(kind)[0], f"{path}[{index}]")
-        else:
-            yield f"property {path} has to be a list, not {value!r}"
-    elif origin is collections.abc.Mapping:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                yield from _wrong(inner, typing.get_args(kind)[1], f"{path}.{key}")
-        else:
-            yield f"property {path} has to be a map, not {value!r}"
-    elif not _fits(value, kind):
-        yield f"property {path} has to be {WORDS.get(kind, kind)}, not {value!r}"
+    nested = isinstance(kind, type) and _types.is_input_type(kind)
+    wanted = (
+        list if origin is collections.abc.Sequence else dict if nested or origin is collections.abc.Mapping else None
+    )
+    if wanted is None:
+        if not _fits(value, kind):
+            yield f"property {path} has to be {WORDS.get(kind, kind)}, not {value!r}"
+    elif not isinstance(value, wanted):
+        yield f"property {path} has to be {WORDS[wanted]}, not {value!r}"
+    elif nested:
+        yield from _wrong_properties(value, inputs(kind), required(kind), f"{path}.")
+    else:
+        for key, inner in value.items() if wanted is dict else enumerate(value):
+            yield from _wrong(inner, arguments[-1], f"{path}.{key}" if wanted is dict else f"{path}[{key}]")
 
 
 def _fits(value: Any, kind: Any) -> bool:
