@@ -109,7 +109,9 @@ class Backup(pulumi.ComponentResource):
                 backup_vault_name=vault.name,
                 min_retention_days=LOCK_DAYS,
                 changeable_for_days=LOCK_DAYS if args.security.hardened else None,
-                opts=kept(self, args.lifetime),
+                # not protected: with another lifetime it leaves the program; and as it was when the lock was made,
+                # since a change replaces the lock, which a compliance lock forbids
+                opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True, ignore_changes=["changeableForDays"]),
             )
         return vault.name
 

@@ -49,7 +49,7 @@ class Storage(pulumi.ComponentResource):
     """Buckets, and a file system where asked.
 
     - a bucket for data, artifacts, models and audit, each with its own key, and one for their access logs
-    - where durable: the audit records locked, approved models lockable and closed to deletion
+    - where durable: the audit records locked, approved models closed to deletion
     - FSx for Lustre, joined with the data bucket, or EFS with a mount target in every private subnet
     """
 
@@ -74,7 +74,8 @@ class Storage(pulumi.ComponentResource):
                 f"{name}-audit-lock",
                 bucket=buckets["audit"].name,
                 rule={"default_retention": {"mode": lock_mode(args.security), "days": args.settings.lock_days}},
-                opts=kept(self, args.lifetime),
+                # not protected: with another lifetime it leaves the program, and what is locked by then stays locked
+                opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
             )
         self.buckets = {part: bucket.name for part, bucket in buckets.items()}
         self.bucket_arns = {part: bucket.arn for part, bucket in buckets.items()}
@@ -219,7 +220,7 @@ def bucket_args(part: str, args: StorageArgs, log_bucket: pulumi.Input[str] | No
         log_bucket=log_bucket,
         statements=statements,
         key_statements=key_statements,
-        object_lock=args.lifetime.durable and part in {"audit", "models"},
+        object_lock=part in {"audit", "models"},  # whatever the lifetime, which would else replace them
     )
 
 

@@ -1,5 +1,6 @@
 import json
 
+import pulumi
 import pytest
 
 from infra.aws.backup import Backup, BackupArgs
@@ -12,23 +13,23 @@ COPIED = [
 ]
 
 
+def arguments(lifetime="durable", security="hardened"):
+    return BackupArgs(
+        environment="dev",
+        region="us-east-1",
+        account_id="123456789012",
+        security=Security(security),
+        lifetime=Lifetime(lifetime),
+        cluster_name="dev",
+        cluster_arn=CLUSTER,
+        log_bucket="dev-logs",
+        backed_up_arns=COPIED,
+    )
+
+
 @pytest.fixture
 def build(deploy):
-    def run(lifetime="durable", security="hardened"):
-        args = BackupArgs(
-            environment="dev",
-            region="us-east-1",
-            account_id="123456789012",
-            security=Security(security),
-            lifetime=Lifetime(lifetime),
-            cluster_name="dev",
-            cluster_arn=CLUSTER,
-            log_bucket="dev-logs",
-            backed_up_arns=COPIED,
-        )
-        return deploy(lambda: Backup("backup", args)).inputs
-
-    return run
+    return lambda *switches, **settings: deploy(lambda: Backup("backup", arguments(*switches, **settings))).inputs
 
 
 def test_every_database_and_file_system_is_copied_and_only_these(build):
@@ -70,6 +71,13 @@ def test_a_durable_vault_is_locked_and_only_a_hardened_one_for_everybody(build):
     assert hardened["changeableForDays"] == 7, "after that nobody takes the lock off"
     assert "changeableForDays" not in standard, "a right of its own takes it off"
     assert build()["backup-vault"]["forceDestroy"] is False
+
+
+def test_an_existing_vaults_lock_is_left_as_it_was_made_when_security_changes(deploy):
+    seen = {}
+    watch = pulumi.ResourceOptions(transformations=[lambda one: seen.update({one.name: one.opts.ignore_changes})])
+    deploy(lambda: Backup("backup", arguments(), watch))
+    assert seen["backup-vault-lock"] == ["changeableForDays"], "AWS lets nobody replace a compliance lock"
 
 
 def test_velero_reaches_its_own_bucket_and_key_and_nothing_else(build):
