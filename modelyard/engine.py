@@ -1,6 +1,7 @@
 """Pulumi's engine at work on a stack: what it is doing, what came of it, and how it is stopped."""
 
 import json
+import logging
 import os
 import re
 import runpy
@@ -42,6 +43,8 @@ class Step:
     """By time.monotonic()."""
     seconds: float = 0
     failed: bool = False
+    custom: bool = True
+    """False for what only groups others."""
     properties: tuple[str, ...] = ()
     """Which of its properties differ."""
 
@@ -231,6 +234,7 @@ class Engine:
             except BaseException as error:  # noqa: BLE001 it is raised again in the thread that waits
                 errors.append(error)
 
+        logging.getLogger("grpc").setLevel(logging.CRITICAL)  # it would log that an engine that was stopped is gone
         started = time.monotonic()
         thread = threading.Thread(target=work, name=f"pulumi {self.name}")
         thread.start()
@@ -260,7 +264,7 @@ class Engine:
                 raise error
         if not (errors or watch.stops or watch.silent):
             return
-        left = ", ".join(f"{step.name} ({step.type}, {step.operation})" for step in progress.running.values())
+        left = ", ".join(f"{one.name} ({one.type}, {one.operation})" for one in progress.running.values() if one.custom)
         done = f"{len(progress.changed)} resources were done" if progress.changed else "nothing was changed yet"
         if watch.stops:
             open_ones = f"; unknown of: {left}, which the next `up` or `destroy` finds out" if left else ""
@@ -376,7 +380,8 @@ def _end(progress: Progress, metadata: Any, *, failed: bool) -> None:
 
 def _step(metadata: Any) -> Step:
     properties = sorted(metadata.detailed_diff or metadata.diffs or ())
-    return Step(metadata.urn, metadata.op.value, time.monotonic(), properties=tuple(properties))
+    custom = bool((metadata.new or metadata.old) and (metadata.new or metadata.old).custom)
+    return Step(metadata.urn, metadata.op.value, time.monotonic(), custom=custom, properties=tuple(properties))
 
 
 def _message(text: str) -> str:

@@ -151,6 +151,7 @@ class _Search:
             self._look(tried, set())
         for urn, ids in left.items():
             self._done.to_remove += [f"{type_of(urn)} {identity}, a second {_name(urn)}" for identity in ids]
+        self._complete()
         state = self._engine.state()
         state["deployment"].pop("pending_operations", None)
         self._engine.put_state(state)
@@ -195,6 +196,17 @@ class _Search:
         if strange:
             state["deployment"]["resources"] = [resource for resource in resources if resource not in strange]
             self._engine.put_state(state)
+
+    def _complete(self) -> None:
+        """Say of what was taken over what the program had asked for, as far as it came: an import says everything."""
+        if not self._adopted:
+            return
+        state = self._engine.state()
+        for resource in self._resources(state):
+            if resource["urn"] in self._adopted and not resource.get("delete"):
+                resource["inputs"] = self._creates[resource["urn"]].get("inputs") or {}
+        self._engine.put_state(state)
+        self._engine.refresh(lambda _: None, sorted(self._adopted))
 
     def _report(self) -> None:
         self._done.looked_at = sorted(self._others)

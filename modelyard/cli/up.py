@@ -327,7 +327,7 @@ def _moving(console: Any, title: str, total: int) -> Iterator["Seen"]:
                 progress = latest[-1] if latest else None
                 running = list(progress.running.values()) if progress else []
                 done = len(progress.steps) if progress else 0
-            running = [step for step in running if step.type.count(":") == 2 and "/" in step.type]
+            running = [step for step in running if step.custom]
             of = f" of {total}" if total >= done > 0 else ""
             lines = [f"{title}: {done}{of}"]
             lines += [
