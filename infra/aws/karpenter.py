@@ -124,8 +124,11 @@ def pool_name(profile: str, rung: Rung) -> str:
 
 
 def placement_group_name(environment: str, profile: str) -> str:
-    """The name of a profile's cluster placement group."""
-    return f"{environment}-{profile}"
+    """The name of a profile's cluster placement group.
+
+    Two hyphens, which no environment's name has: the profile system-a10g of dev isn't the profile a10g of dev-system.
+    """
+    return f"{environment}--{profile}"
 
 
 def taints(profile: Profile) -> list[dict[str, str]]:

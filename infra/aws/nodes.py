@@ -82,10 +82,10 @@ class Nodes(pulumi.ComponentResource):
 
         self._system(name, args)
 
-        role, attached = self._role(f"{name}-karpenter-node", f"modelyard-{args.environment}-node")
+        role, attached = self._role(f"{name}-karpenter-node", f"modelyard-{args.environment}-karpenter-node")
         profile = aws.iam.InstanceProfile(
             f"{name}-karpenter-node-profile",
-            name=f"modelyard-{args.environment}-node",
+            name=f"modelyard-{args.environment}-karpenter-node",
             role=role.name,
             opts=pulumi.ResourceOptions(parent=self, depends_on=attached),
         )

@@ -88,7 +88,7 @@ def test_nodes_have_no_rights_but_those_of_a_node(deploy):
         if "policyArn" in resource:
             granted.setdefault(resource["role"], set()).add(resource["policyArn"].rpartition("/")[2])
     of_a_node = {"AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly"}
-    assert granted == {"modelyard-dev-node": of_a_node, "modelyard-dev-system-node": of_a_node}
+    assert granted == {"modelyard-dev-karpenter-node": of_a_node, "modelyard-dev-system-node": of_a_node}
     written = {resource["role"] for name, resource in inputs.items() if name.endswith("-policy") and "role" in resource}
     assert written == {"modelyard-dev-karpenter"}, "what pods may do is never the node's role's"
 
@@ -142,7 +142,7 @@ def test_a_profile_gets_a_placement_group_and_efa_only_if_it_asks(deploy):
 
     joined = deploy(build(**{"a10g": capacity(), "h100x8-efa": capacity()})).inputs
     assert [i for name, i in joined.items() if name.endswith("-placement")] == [
-        {"name": "dev-h100x8-efa", "strategy": "cluster"}
+        {"name": "dev--h100x8-efa", "strategy": "cluster"}
     ]
 
 
@@ -165,14 +165,14 @@ def test_every_part_hangs_under_the_component_and_is_named_after_it(deploy):
 REACH = Reach(
     cluster_name="dev",
     cluster_arn=CLUSTER,
-    node_role_arn=f"arn:aws:iam::{ACCOUNT}:role/modelyard-dev-node",
-    instance_profile_arn=f"arn:aws:iam::{ACCOUNT}:instance-profile/modelyard-dev-node",
+    node_role_arn=f"arn:aws:iam::{ACCOUNT}:role/modelyard-dev-karpenter-node",
+    instance_profile_arn=f"arn:aws:iam::{ACCOUNT}:instance-profile/modelyard-dev-karpenter-node",
     queue_arn=f"arn:aws:sqs:us-east-1:{ACCOUNT}:dev-interruptions",
     volume_key_arn=f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1",
     subnet_ids=["subnet-a"],
     security_group_ids=["sg-1"],
     reservations=["cr-1"],
-    placement_groups=["dev-h100x8-efa"],
+    placement_groups=["dev--h100x8-efa"],
 )
 CONTROLLER = controller_policy("us-east-1", ACCOUNT, REACH)
 
@@ -225,7 +225,7 @@ def test_karpenter_launches_only_into_this_environments_subnets_groups_and_reser
         "snapshot/*",
         "subnet/subnet-a",
         "security-group/sg-1",
-        "placement-group/dev-h100x8-efa",
+        "placement-group/dev--h100x8-efa",
         "capacity-reservation/cr-1",
     }
 

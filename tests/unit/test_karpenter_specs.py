@@ -18,7 +18,7 @@ PROFILES = HardwareSettings.model_validate(
 SITE = Site(
     environment="dev",
     image="al2023@v20260903",
-    instance_profile="modelyard-dev-node",
+    instance_profile="modelyard-dev-karpenter-node",
     volume_key_arn="arn:aws:kms:us-east-1:123456789012:key/1",
     subnet_ids=["subnet-a", "subnet-b"],
     security_group_id="sg-cluster",
@@ -109,7 +109,7 @@ def test_nodes_are_in_private_subnets_only_and_have_the_one_node_profile(name):
     found = spec(name)
     assert found["subnetSelectorTerms"] == [{"id": "subnet-a"}, {"id": "subnet-b"}]
     assert found["associatePublicIPAddress"] is False
-    assert found["instanceProfile"] == "modelyard-dev-node"
+    assert found["instanceProfile"] == "modelyard-dev-karpenter-node"
     assert "role" not in found, "Karpenter would have to make instance profiles, which it may not"
 
 
@@ -191,7 +191,7 @@ def test_efa_on_an_instance_type_without_it_is_refused():
 
 
 def test_nodes_are_close_together_only_if_the_profile_asks():
-    assert spec("h100x8-efa")["placementGroupSelector"] == {"name": "dev-h100x8-efa"}
+    assert spec("h100x8-efa")["placementGroupSelector"] == {"name": "dev--h100x8-efa"}
     assert "placementGroupSelector" not in spec("h100")
 
 
