@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 from infra import catalog
 from infra.aws.addons import Addons, AddonsArgs
+from infra.aws.alerts import Alerts, AlertsArgs
 from infra.aws.audit import Audit, AuditArgs
 from infra.aws.backup import Backup, BackupArgs
 from infra.aws.budget import Budget, BudgetArgs
@@ -34,7 +35,8 @@ class Environment(pulumi.ComponentResource):
     """Everything of one environment.
 
     - on AWS: a network, a cluster with its nodes, buckets, image repositories, two databases, roles, a budget,
-      an audit trail and backups
+      an audit trail, backups
+      and mail about alarms
     - on an existing cluster: nothing of a cloud
     """
 
@@ -88,6 +90,7 @@ class Environment(pulumi.ComponentResource):
             ),
             child,
         )
+        alerts = Alerts("alerts", AlertsArgs(lifetime=lifetime, notify=settings.budget.notify, **place), child)
         nodes = Nodes(
             "nodes",
             NodesArgs(
@@ -101,6 +104,7 @@ class Environment(pulumi.ComponentResource):
                 cluster_security_group_id=cluster.security_group_id,
                 vpc_id=network.vpc_id,
                 private_subnet_ids=network.private_subnet_ids,
+                alerts_topic_arn=alerts.topic_arn,
                 **place,
             ),
             child,

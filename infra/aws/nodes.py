@@ -54,6 +54,7 @@ class NodesArgs:
     cluster_security_group_id: pulumi.Input[str]
     vpc_id: pulumi.Input[str]
     private_subnet_ids: Sequence[pulumi.Input[str]]
+    alerts_topic_arn: pulumi.Input[str]
 
 
 class Nodes(pulumi.ComponentResource):
@@ -288,6 +289,8 @@ class Nodes(pulumi.ComponentResource):
             threshold=60,
             comparison_operator="GreaterThanThreshold",
             treat_missing_data="notBreaching",
+            alarm_actions=[args.alerts_topic_arn],
+            ok_actions=[args.alerts_topic_arn],
             opts=child,
         )
         return queue

@@ -21,6 +21,7 @@ EVENT_TARGET = "aws:cloudwatch/eventTarget:EventTarget"
 QUEUE = "aws:sqs/queue:Queue"
 QUEUE_POLICY = "aws:sqs/queuePolicy:QueuePolicy"
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+UNREAD = "ApproximateAgeOfOldestMessage"
 NODE_POLICIES = (
     "AmazonEKSWorkerNodePolicy",
     "AmazonEKSWorkerNodeMinimalPolicy",
@@ -160,5 +161,10 @@ def interruption_alarm(stack: Stack) -> Iterator[tuple[Item, str]]:
     """Somebody is told when nobody reads the interruption queue."""
     queues = {urn for target in stack.of(EVENT_TARGET) for urn in target.used("arn")}
     for queue in stack.of(QUEUE):
-        if queue.urn in queues and not stack.that_use(queue, ALARM, "dimensions"):
+        if queue.urn not in queues:
+            continue
+        alarms = [one for one in stack.that_use(queue, ALARM, "dimensions") if one.at("metricName") == UNREAD]
+        if not alarms:
             yield queue, "no alarm is raised when its messages stay unread"
+        elif not any(one.at("alarmActions") and one.at("actionsEnabled") is not False for one in alarms):
+            yield queue, "its alarm tells nobody: set alarmActions"

@@ -186,7 +186,12 @@ TARGETS = [
     resource("aws:cloudwatch/eventTarget:EventTarget", f"{rule.name}-target", uses={"rule": [rule], "arn": [QUEUE]})
     for rule in (EC2_RULE, HEALTH_RULE)
 ]
-ALARM = resource("aws:cloudwatch/metricAlarm:MetricAlarm", "alarm", uses={"dimensions": [QUEUE]})
+ALARM = resource(
+    "aws:cloudwatch/metricAlarm:MetricAlarm",
+    "alarm",
+    {"metricName": "ApproximateAgeOfOldestMessage", "alarmActions": ["arn:aws:sns:us-east-1:123456789012:alerts"]},
+    uses={"dimensions": [QUEUE]},
+)
 INTERRUPTION = [NODES, QUEUE, QUEUE_POLICY, EC2_RULE, HEALTH_RULE, *TARGETS]
 
 GRANT = resource(
@@ -415,7 +420,14 @@ CASES = {
         spoil("queue"),
         spoil("ec2", "eventPattern", '{"detail-type": ["EC2 Spot Instance Interruption Warning"]}'),
     ),
-    "interruption-queue-alarm": ([*INTERRUPTION, ALARM], spoil("alarm")),
+    "interruption-queue-alarm": (
+        [*INTERRUPTION, ALARM],
+        spoil("alarm"),
+        spoil("alarm", "alarmActions", []),
+        spoil("alarm", "alarmActions"),
+        spoil("alarm", "actionsEnabled", False),
+        spoil("alarm", "metricName", "NumberOfMessagesSent"),
+    ),
     "vpc-flow-logs": ([VPC, FLOW_LOG], spoil("flow-log"), spoil("flow-log", "trafficType", "ACCEPT")),
     "vpc-default-group-closed": (
         [VPC, DEFAULT_GROUP],

@@ -38,6 +38,7 @@ def build(**hardware: Capacity):
             cluster_security_group_id="sg-cluster",
             vpc_id="vpc-1",
             private_subnet_ids=["subnet-a", "subnet-b"],
+            alerts_topic_arn="arn:aws:sns:us-east-1:123456789012:alerts",
         ),
     )
 
@@ -52,6 +53,11 @@ def test_every_event_that_karpenter_understands_reaches_the_one_queue_that_it_re
         assert target["arn"] == "arn:aws:test:::nodes-interruptions", "a rule without this target warns nobody"
     assert inputs["nodes-interruptions-unread"]["dimensions"] == {"QueueName": queue}
     assert len(INTERRUPTIONS) == 5
+
+
+def test_somebody_is_told_when_nobody_reads_the_queue(deploy):
+    alarm = deploy(build()).inputs["nodes-interruptions-unread"]
+    assert alarm["alarmActions"] == ["arn:aws:sns:us-east-1:123456789012:alerts"]
 
 
 def test_the_queue_takes_messages_from_those_rules_alone_and_only_over_tls(deploy):
