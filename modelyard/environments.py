@@ -8,8 +8,9 @@ from pathlib import Path
 from infra.settings import stacks
 from infra.settings.base import SLUG, Rung
 from infra.settings.environment import AwsEnvironment, NewNetwork
-from infra.settings.files import Document, SettingsError, read, shown, validate
+from infra.settings.files import Document, SettingsError, read, shown
 from infra.settings.hardware import HardwareSettings
+from infra.settings.sentences import validate
 from infra.settings.stacks import ENVIRONMENT, AccountStack, EnvironmentStack
 from modelyard.errors import RefusedError
 

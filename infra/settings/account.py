@@ -28,6 +28,8 @@ class AccountSettings(Settings):
     """Who is told of unusual spending and of threats."""
     anomaly_usd: Annotated[float, Field(ge=1)] = 100
     """Unusual spending of at least this many dollars a day is reported."""
+    anomaly_monitor: Arn | None = None
+    """An existing monitor to be told by, since an account has one by AWS service; left out: that one is made."""
     threat_detection: bool = True
     """GuardDuty with EKS runtime monitoring; off only where your organisation runs it for all accounts."""
     activate_cost_tags: bool = False

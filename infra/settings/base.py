@@ -68,19 +68,29 @@ def _private_range(text: str) -> str:
 
 def _allowed_source(text: str) -> str:
     network = _network(text)
-    if network.prefixlen < 8:
-        raise ValueError(f"{text} lets in too much of the internet; list your offices and VPN, each /8 or longer")
+    if network.prefixlen < 16:
+        raise ValueError(f"{text} lets in too much of the internet; list your offices and VPN, each /16 or longer")
+    if any(network.overlaps(ipaddress.IPv4Network(private)) for private in PRIVATE_RANGES):
+        raise ValueError(f"{text} is no public range; the API server sees the public address that you come from")
+    return text
+
+
+def _any_range(text: str) -> str:
+    _network(text)
     return text
 
 
 def _network(text: str) -> ipaddress.IPv4Network:
+    form = "an IPv4 range with its prefix, like 10.40.0.0/16"
+    if not re.fullmatch(r"\d+(\.\d+){3}/\d+", text):
+        raise ValueError(f"it isn't {form}")
     try:
         return ipaddress.IPv4Network(text)
     except ValueError as error:
         try:
             meant = ipaddress.IPv4Network(text, strict=False)
         except ValueError:
-            raise ValueError("it isn't an IPv4 range like 10.40.0.0/16") from error
+            raise ValueError(f"it isn't {form}") from error
         raise ValueError(f"it has bits beyond its prefix; {meant} is the range that it lies in") from error
 
 
@@ -113,6 +123,7 @@ LabelValue = Annotated[str, _text(r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9
 ProfileName = Annotated[
     str, _text(r"^[a-z][a-z0-9-]{0,28}[a-z0-9]$", "a profile's name: 2 to 30 lower-case letters, digits and hyphens")
 ]
+Range = Annotated[str, AfterValidator(_any_range)]
 RegionName = Annotated[str, _text(r"^[a-z]{2}(-[a-z]+)+-\d$", "a region like us-east-1")]
 RepositoryName = Annotated[
     str, _text(r"^[a-z0-9]+([._/-][a-z0-9]+)*$", "a repository's name: lower-case words with . _ - or / between", 200)

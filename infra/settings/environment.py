@@ -12,6 +12,7 @@ from infra.settings.base import (
     InstanceTypeName,
     Lifetime,
     ProfileName,
+    Range,
     ReservationId,
     RoleArn,
     Rung,
@@ -56,7 +57,7 @@ class NewNetwork(Settings):
     """How many zones, or which (by id: `use1-az1`); a number takes those that offer the wanted GPU types."""
     nat: Literal["one", "per-zone"] | None = None
     """NAT gateways; left out: one where throwaway, one a zone where durable."""
-    peers: tuple[VpcRange, ...] = ()
+    peers: tuple[Range, ...] = ()
     """Ranges of networks that this one will be connected to: none may overlap with it."""
 
     @model_validator(mode="after")

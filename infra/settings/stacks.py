@@ -1,5 +1,6 @@
 """A stack's settings: its own file, its account's and the hardware profiles, read and held against one another."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from infra import catalog
 from infra.settings.account import OPEN_UPSTREAMS, AccountSettings
 from infra.settings.base import SLUG
 from infra.settings.environment import AwsEnvironment, Capacity, ExistingEnvironment, ExistingNetwork, NewNetwork
-from infra.settings.files import Document, Key, Problem, SettingsError, near, read, shown, validate
+from infra.settings.files import Document, Key, Problem, SettingsError, read, shown
 from infra.settings.hardware import HardwareSettings, Profile
+from infra.settings.sentences import near, validate
 
 ENVIRONMENT = "modelyard:environment"
 ACCOUNT = "modelyard:account"
-AROUND = ("config", "encryptionsalt", "secretsprovider", "encryptedkey", "environment")
+AROUND = ("config", "encryptionsalt", "secretsprovider", "encryptedkey")
 """What a Pulumi stack file may hold at its top."""
+LEAST_SYSTEM_GIB = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,8 @@ def _environment(folder: Path, name: str, config: Any) -> EnvironmentStack:
     kind: type[AwsEnvironment | ExistingEnvironment]
     try:
         data = _config(document, ENVIRONMENT, config)
-        existing = isinstance(data, dict) and "kubeconfig" in (data.get("cluster") or {})
+        cluster = data.get("cluster") if isinstance(data, dict) else None
+        existing = isinstance(cluster, dict) and "kubeconfig" in cluster
         kind = ExistingEnvironment if existing else AwsEnvironment
         settings = validate(kind, data, document, here)
     except SettingsError as error:
@@ -116,7 +120,7 @@ def _environment(folder: Path, name: str, config: Any) -> EnvironmentStack:
 
 def _account_of(settings: AwsEnvironment, folder: Path, document: Document) -> AccountStack:
     stack = f"account.{settings.account}"
-    if not stack_file(folder, stack).exists():
+    if stack not in names(folder):
         there = [one.removeprefix("account.") for one in names(folder) if one.startswith("account.")]
         sentence = f"there is no {stack_file(folder, stack).name}; {near(settings.account, there)}"
         raise SettingsError([document.problem(("config", ENVIRONMENT, "account"), sentence)])
@@ -128,19 +132,18 @@ def _config(document: Document, key: str, config: Any) -> Any:
     if not isinstance(data, dict):
         raise SettingsError([document.problem((), "a stack file is keys and values; see the other ones in stacks/")])
     problems = [
-        document.problem((name,), f"a stack file has no such key; allowed: {', '.join(AROUND)}")
+        document.problem((name,), f"a stack file has no such key; {near(name, AROUND)}")
         for name in data
         if name not in AROUND
     ]
     inner = data.get("config")
+    strange = [name for name in inner if name != key] if isinstance(inner, dict) else []
+    problems += [
+        document.problem(("config", name), f"there is no such setting; all of them stand under {key}")
+        for name in strange
+    ]
     if not isinstance(inner, dict) or key not in inner:
         problems.append(document.problem(("config",), f"it has to hold the settings under {key}"))
-    else:
-        problems += [
-            document.problem(("config", name), f"there is no such setting; all of them stand under {key}")
-            for name in inner
-            if name.startswith("modelyard:") and name != key
-        ]
     _raise(problems)
     return data["config"][key] if config is None else config
 
@@ -185,17 +188,36 @@ def _aws_problems(settings: AwsEnvironment, profiles: dict[str, Profile], region
     if wrong := list(_network_problems(settings.network, region)):
         yield from wrong
         return
-    for name in settings.system_nodes.instance_types:
-        if name not in catalog.instance_types():
-            sentence = f"{name} is no EC2 instance type; {near(name, catalog.instance_types())}"
-            yield ("system_nodes", "instance_types"), sentence
-        elif not catalog.offered_in(region, name):
-            yield ("system_nodes", "instance_types"), f"{region} doesn't offer {name}"
+    for sentence in _system_problems(settings.system_nodes.instance_types, region):
+        yield ("system_nodes", "instance_types"), sentence
+    for part in ("tracking_database", "pipelines_database"):
+        wanted, classes = getattr(settings, part).instance_class, _database_classes(region)
+        if classes and wanted not in classes:
+            yield (part, "instance_class"), f"{wanted} is no RDS instance class of {region}; {near(wanted, classes)}"
     chosen = settings.network.zones if isinstance(settings.network, NewNetwork) else 0
     zones = chosen if isinstance(chosen, tuple) else catalog.zones(region)
     for name, profile in profiles.items():
         for key, sentence in _capacity_problems(settings.hardware[name], profile, region, zones):
             yield ("hardware", name, *key), sentence
+
+
+def _system_problems(names: tuple[str, ...], region: str) -> Iterator[str]:
+    types = catalog.instance_types()
+    for name in names:
+        if name not in types:
+            yield f"{name} is no EC2 instance type; {near(name, types)}"
+        elif not catalog.offered_in(region, name):
+            yield f"{region} doesn't offer {name}"
+        elif types[name].memory_gib < LEAST_SYSTEM_GIB:
+            yield f"{name} is too small for what the platform runs; take {LEAST_SYSTEM_GIB} GiB of memory or more"
+    if len({types[name].architecture for name in names if name in types}) > 1:
+        yield "they have different architectures, so that an image would run on some only"
+
+
+def _database_classes(region: str) -> set[str]:
+    """What RDS has there, by its prices."""
+    classes = (re.search(r"db\.[a-z0-9.]+", item) for item in catalog.unit_prices(region) if item.startswith("rds-"))
+    return {found.group() for found in classes if found}
 
 
 def _network_problems(network: NewNetwork | ExistingNetwork, region: str) -> Iterator[tuple[Key, str]]:
@@ -218,9 +240,12 @@ def _capacity_problems(
             yield ("zones",), f"{zone} is not among the network's zones: {', '.join(zones)}"
     offered = {zone for one in profile.instance_types for zone in catalog.offered_in(region, one)}
     if not offered & set(capacity.zones or zones):
-        where = f"in {', '.join(sorted(offered))} only" if offered else f"nowhere in {region}"
         types = ", ".join(profile.instance_types)
-        yield (), f"{types} is offered {where}, which is no zone of the network; add such a zone or drop the profile"
+        if offered:
+            where = f"in {', '.join(sorted(offered))} only, which is no zone of the network; add such a zone or"
+        else:
+            where = f"nowhere in {region}; take other types, or"
+        yield (), f"{types} is offered {where} drop the profile"
     for rung in capacity.max:
         if rung not in profile.capacity:
             yield ("max",), f"the profile's capacity doesn't have {rung}; it has {', '.join(profile.capacity)}"

@@ -11,7 +11,8 @@ from typing import Annotated
 from pydantic import Field
 
 from infra.settings.base import Settings
-from infra.settings.files import Document, SettingsError, near, read, validate
+from infra.settings.files import Document, SettingsError, read
+from infra.settings.sentences import near, validate
 
 CHECKOV = re.compile(r"CKV2?_AWS_\d+")
 
@@ -69,7 +70,10 @@ class Waivers:
 
 def load(folder: Path, policies: Collection[str]) -> Waivers:
     """Read stacks/waivers.yaml; a waiver names one of these policies or a check of Checkov. Raises SettingsError."""
-    document = read(folder / "waivers.yaml")
+    path = folder / "waivers.yaml"
+    if not path.exists():
+        return Waivers((), Document(path, {}, {(): 1}))
+    document = read(path)
     granted = validate(WaiverSettings, document.data, document).waivers
     problems = [
         document.problem(
