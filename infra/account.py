@@ -142,19 +142,21 @@ class Account(pulumi.ComponentResource):
         return detector.id
 
     def _spending(self, name: str, args: AccountArgs, child: pulumi.ResourceOptions) -> None:
-        # by tag, and not by service: an account can have one monitor by service, and AWS makes that by itself
-        monitor = aws.costexplorer.AnomalyMonitor(
-            f"{name}-spending",
-            name=f"modelyard-{args.settings.region}",
-            monitor_type="CUSTOM",
-            monitor_specification=json.dumps({"Tags": {"Key": "project", "Values": ["modelyard"]}}),
-            opts=child,
-        )
+        # by service, and not by tag: monitors by tag are for the account that pays in an organisation
+        monitor_arn: pulumi.Input[str] | None = args.settings.anomaly_monitor
+        if monitor_arn is None:
+            monitor_arn = aws.costexplorer.AnomalyMonitor(
+                f"{name}-spending",
+                name=f"modelyard-{args.settings.region}",
+                monitor_type="DIMENSIONAL",
+                monitor_dimension="SERVICE",
+                opts=child,
+            ).arn
         aws.costexplorer.AnomalySubscription(
             f"{name}-spending-mail",
             name=f"modelyard-{args.settings.region}",
             frequency="DAILY",
-            monitor_arn_lists=[monitor.arn],
+            monitor_arn_lists=[monitor_arn],
             subscribers=[{"type": "EMAIL", "address": address} for address in args.settings.notify],
             threshold_expression={
                 "dimension": {

@@ -93,16 +93,22 @@ def test_only_the_rule_publishes_to_the_topic(build):
     assert statement["Condition"]["ArnEquals"]["aws:SourceArn"] == f"arn:aws:events:us-east-1:123456789012:rule/{rule}"
 
 
-def test_unusual_spending_is_watched_by_tag_because_an_account_has_one_monitor_by_service(build):
+def test_unusual_spending_is_watched_by_service_which_an_account_may_that_another_one_pays_for(build):
     inputs = build(anomaly_usd=250).inputs
     monitor = inputs["account-spending"]
-    assert monitor["monitorType"] == "CUSTOM"
-    assert json.loads(monitor["monitorSpecification"]) == {"Tags": {"Key": "project", "Values": ["modelyard"]}}
-    tags = json.loads(inputs["aws"]["defaultTags"])["tags"]
-    assert tags["project"] == "modelyard", "or the monitor sees nothing"
+    assert (monitor["monitorType"], monitor["monitorDimension"]) == ("DIMENSIONAL", "SERVICE")
+    assert "monitorSpecification" not in monitor, "monitors by tag are for the account that pays"
     mail = inputs["account-spending-mail"]
+    assert mail["monitorArnLists"] == ["arn:aws:test:::account-spending"]
     assert {each["address"] for each in mail["subscribers"]} == set(SETTINGS["notify"])
     assert mail["thresholdExpression"]["dimension"]["values"] == ["250"]
+
+
+def test_where_there_is_a_monitor_already_no_second_one_is_made_which_aws_would_refuse(build):
+    there = "arn:aws:ce::123456789012:anomalymonitor/0a1b"
+    deployed = build(anomaly_monitor=there)
+    assert not any("AnomalyMonitor" in urn for urn in deployed.urns)
+    assert deployed.inputs["account-spending-mail"]["monitorArnLists"] == [there]
 
 
 def test_cost_tags_are_activated_only_where_asked_because_aws_refuses_unknown_ones(build):
