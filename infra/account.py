@@ -13,14 +13,21 @@ from infra.aws.key import Key, KeyArgs
 from infra.aws.registry import RepositoryTemplates, RepositoryTemplatesArgs
 from infra.settings.account import AccountSettings
 
-FEATURES: dict[str, tuple[str, ...]] = {
-    "S3_DATA_EVENTS": (),
-    "EKS_AUDIT_LOGS": (),
-    "EBS_MALWARE_PROTECTION": (),
-    "RDS_LOGIN_EVENTS": (),
-    "RUNTIME_MONITORING": ("EKS_ADDON_MANAGEMENT",),
+FEATURES: dict[str, dict[str, bool]] = {
+    "S3_DATA_EVENTS": {},
+    "EKS_AUDIT_LOGS": {},
+    "EBS_MALWARE_PROTECTION": {},
+    "RDS_LOGIN_EVENTS": {},
+    "RUNTIME_MONITORING": {
+        "EC2_AGENT_MANAGEMENT": False,
+        "ECS_FARGATE_AGENT_MANAGEMENT": False,
+        "EKS_ADDON_MANAGEMENT": True,
+    },
 }
-"""What GuardDuty looks at, and which agents it installs itself."""
+"""What GuardDuty looks at, and which agents it installs itself.
+
+All of them are named: what isn't comes back as a change with every `up` (terraform-provider-aws issue 36695).
+"""
 SEVERE = 7
 """From here a finding is of high severity (GuardDuty User Guide)."""
 SEVERE_FINDINGS = "modelyard-severe-findings"
@@ -136,7 +143,9 @@ class Account(pulumi.ComponentResource):
                 detector_id=detector.id,
                 name=feature,
                 status="ENABLED",
-                additional_configurations=[{"name": agent, "status": "ENABLED"} for agent in agents],
+                additional_configurations=[
+                    {"name": agent, "status": "ENABLED" if wanted else "DISABLED"} for agent, wanted in agents.items()
+                ],
                 opts=child,
             )
         return detector.id

@@ -44,9 +44,12 @@ def test_guardduty_watches_buckets_volumes_databases_and_what_runs_on_the_cluste
         "RDS_LOGIN_EVENTS",
         "RUNTIME_MONITORING",
     }
-    assert features["RUNTIME_MONITORING"]["additionalConfigurations"] == [
-        {"name": "EKS_ADDON_MANAGEMENT", "status": "ENABLED"}
-    ]
+    agents = {each["name"]: each["status"] for each in features["RUNTIME_MONITORING"]["additionalConfigurations"]}
+    assert agents == {
+        "EC2_AGENT_MANAGEMENT": "DISABLED",
+        "ECS_FARGATE_AGENT_MANAGEMENT": "DISABLED",
+        "EKS_ADDON_MANAGEMENT": "ENABLED",
+    }, "what isn't named, GuardDuty adds, and the feature is replaced by every up"
 
 
 def test_where_the_organisation_runs_guardduty_there_is_no_second_detector(build):
