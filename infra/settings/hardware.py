@@ -35,7 +35,7 @@ class Profile(Settings):
     efa: bool = False
     """Elastic Fabric Adapter interfaces, for training that spans nodes."""
     placement_group: bool = False
-    """Put the nodes close together, in one cluster placement group."""
+    """Put the nodes close together, in one cluster placement group; not for a reservation, which brings its own."""
     labels: dict[Label, LabelValue] = Field(default={})
     """Labels beyond modelyard.dev/profile, which every node has."""
     taints: tuple[Taint, ...] = ()

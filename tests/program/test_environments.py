@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.settings.base import Lifetime, Security
+from infra.settings.files import SettingsError
 from infra.settings.stacks import load, names
 from modelyard.plan.graph import Graph
 from modelyard.plan.plan import graph_of
@@ -110,6 +111,14 @@ def checkout(tmp_path):
     shutil.copytree(ROOT / "stacks", tmp_path / "stacks")
     (tmp_path / "infra").symlink_to(ROOT / "infra")
     return tmp_path
+
+
+def test_a_placement_group_and_a_reservation_which_brings_its_own_are_refused_together(checkout):
+    hardware = checkout / "stacks" / "hardware.yaml"
+    text = hardware.read_text(encoding="utf-8")
+    hardware.write_text(text.replace("    efa: true", "    placement_group: true\n    efa: true"), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"hardware\.h100x8-efa\.max: a reservation brings its own placement group"):
+        load(checkout / "stacks", "prod")
 
 
 def test_two_environments_of_one_account_share_no_physical_name_even_where_one_name_begins_with_the_other(checkout):

@@ -21,6 +21,9 @@ def capacity(**values) -> Capacity:
     return Capacity.model_validate({"expected": 0, "max": {"on-demand": 1}, **values}, strict=False)
 
 
+TOGETHER = PROFILES["h100"].model_copy(update={"placement_group": True})
+
+
 def build(**hardware: Capacity):
     return lambda: Nodes(
         "nodes",
@@ -29,7 +32,7 @@ def build(**hardware: Capacity):
             region="us-east-1",
             account_id=ACCOUNT,
             settings=SystemNodes(),
-            profiles=PROFILES,
+            profiles=PROFILES | {"h100-together": TOGETHER},
             hardware=hardware or {"cpu-small": capacity()},
             lifetime=Lifetime.THROWAWAY,
             tags={"owner": "platform@example.com", "environment": "dev"},
@@ -146,10 +149,11 @@ def test_a_profile_gets_a_placement_group_and_efa_only_if_it_asks(deploy):
     plain = deploy(build(a10g=capacity())).inputs
     assert not [name for name in plain if "efa" in name or "placement" in name]
 
-    joined = deploy(build(**{"a10g": capacity(), "h100x8-efa": capacity()})).inputs
+    joined = deploy(build(**{"a10g": capacity(), "h100-together": capacity(), "h100x8-efa": capacity()})).inputs
     assert [i for name, i in joined.items() if name.endswith("-placement")] == [
-        {"name": "dev--h100x8-efa", "strategy": "cluster"}
+        {"name": "dev--h100-together", "strategy": "cluster"}
     ]
+    assert "nodes-efa" in joined
 
 
 def test_efa_lets_all_traffic_flow_between_its_members_and_none_beyond(deploy):

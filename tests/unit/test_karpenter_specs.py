@@ -191,7 +191,7 @@ def test_efa_on_an_instance_type_without_it_is_refused():
 
 
 def test_nodes_are_close_together_only_if_the_profile_asks():
-    assert spec("h100x8-efa")["placementGroupSelector"] == {"name": "dev--h100x8-efa"}
+    assert spec("h100", placement_group=True)["placementGroupSelector"] == {"name": "dev--h100"}
     assert "placementGroupSelector" not in spec("h100")
 
 
