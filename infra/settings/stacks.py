@@ -8,7 +8,7 @@ from typing import Any
 
 from infra import catalog
 from infra.settings.account import OPEN_UPSTREAMS, AccountSettings
-from infra.settings.base import SLUG
+from infra.settings.base import SLUG, Rung
 from infra.settings.environment import AwsEnvironment, Capacity, ExistingEnvironment, ExistingNetwork, NewNetwork
 from infra.settings.files import Document, Key, Problem, SettingsError, read, shown
 from infra.settings.hardware import HardwareSettings, Profile
@@ -249,6 +249,14 @@ def _capacity_problems(
     for rung in capacity.max:
         if rung not in profile.capacity:
             yield ("max",), f"the profile's capacity doesn't have {rung}; it has {', '.join(profile.capacity)}"
+    if profile.placement_group and Rung.RESERVED in capacity.max:
+        yield (
+            ("max",),
+            (
+                "a reservation brings its own placement group; leave placement_group out of the profile in hardware.yaml,"
+                " or reserved nodes out here"
+            ),
+        )
     for one in profile.instance_types:
         if (usd := catalog.hourly_usd(region, one) or 0) > profile.max_usd_per_hour:
             limit = f"max_usd_per_hour {profile.max_usd_per_hour:g} in hardware.yaml"
