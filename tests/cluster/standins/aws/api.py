@@ -279,7 +279,7 @@ def _shaped(value: Any, shape: Any) -> Any:
     if shape.type_name == "list":
         return _list(value, shape)
     if shape.type_name == "map":
-        return {key: _shaped(inner, shape.value) for key, inner in value.items()}
+        return {key: _shaped(inner, shape.value) for key, inner in value.items() if inner is not None}
     return _scalar(value, shape.type_name)
 
 

@@ -326,6 +326,7 @@ KINDS: dict[str, Kind] = {
         names={"name": "GroupName"},
         tagging=TAGGING,
         tagged_as="security-group",
+        fresh={"description": "Managed by Pulumi"},
         own=("revokeRulesOnDelete",),
     ),
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": Kind(

@@ -122,22 +122,22 @@ def _wrong(value: Any, kind: Any, path: str) -> Iterator[str]:
 
 def _wrong_one(value: Any, kind: Any, path: str) -> Iterator[str]:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any or kind is dict or (isinstance(kind, type) and issubclass(kind, enum.Enum)):
+    if kind in {Any, dict} or (isinstance(kind, type) and issubclass(kind, enum.Enum)):
         return
     nested = isinstance(kind, type) and _types.is_input_type(kind)
     wanted = (
-        list if origin is collections.abc.Sequence else dict if nested or origin is collections.abc.Mapping else None
+        list if origin is collections.abc.Sequence else dict if nested or origin is collections.abc.Mapping else kind
     )
-    if wanted is None:
-        if not _fits(value, kind):
-            yield f"property {path} has to be {WORDS.get(kind, kind)}, not {value!r}"
-    elif not isinstance(value, wanted):
-        yield f"property {path} has to be {WORDS[wanted]}, not {value!r}"
+    if not _fits(value, wanted):
+        yield f"property {path} has to be {WORDS.get(wanted, wanted)}, not {value!r}"
     elif nested:
         yield from _wrong_properties(value, inputs(kind), required(kind), f"{path}.")
-    else:
-        for key, inner in value.items() if wanted is dict else enumerate(value):
-            yield from _wrong(inner, arguments[-1], f"{path}.{key}" if wanted is dict else f"{path}[{key}]")
+    elif wanted is list:
+        for index, inner in enumerate(value):
+            yield from _wrong(inner, arguments[0], f"{path}[{index}]")
+    elif wanted is dict:
+        for key, inner in value.items():
+            yield from _wrong(inner, arguments[1], f"{path}.{key}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
