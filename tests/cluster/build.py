@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from zipfile import ZipFile
 
 from platformdirs import user_cache_path
 
@@ -34,7 +36,7 @@ class Program:
     variables: tuple[str, ...] = ()
     """What the linker writes into it."""
     files: tuple[str, ...] = ()
-    """What is kept of the publisher's module: CRDs, charts and the like."""
+    """What is kept of the publisher's module, CRDs, charts and the like; * is anything, folders too."""
 
 
 PROGRAMS = {
@@ -53,31 +55,31 @@ PROGRAMS = {
             for variable in ("gitVersion=v{version}", "gitMajor={major}", "gitMinor={minor}")
         ),
     ),
-    "kwok": Program("sigs.k8s.io/kwok", "sigs.k8s.io/kwok/cmd/kwok", files=("kustomize/stage/*/fast/*.yaml",)),
-    "kueue": Program("sigs.k8s.io/kueue", "sigs.k8s.io/kueue/cmd/kueue", files=("charts/**/*", "config/**/*.yaml")),
+    "kwok": Program("sigs.k8s.io/kwok", "sigs.k8s.io/kwok/cmd/kwok", files=("kustomize/stage/*.yaml",)),
+    "kueue": Program("sigs.k8s.io/kueue", "sigs.k8s.io/kueue/cmd/kueue", files=("charts/*", "config/*.yaml")),
     "karpenter": Program(
         "sigs.k8s.io/karpenter",
         "sigs.k8s.io/karpenter/kwok",
         files=("pkg/apis/crds/*.yaml", "kwok/apis/crds/*.yaml"),
     ),
-    "jobset": Program("sigs.k8s.io/jobset", "sigs.k8s.io/jobset", files=("charts/**/*", "config/**/*.yaml")),
+    "jobset": Program("sigs.k8s.io/jobset", "sigs.k8s.io/jobset", files=("charts/*", "config/*.yaml")),
     "trainer": Program(
         "github.com/kubeflow/trainer/v2",
         "github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager",
-        files=("charts/**/*", "manifests/**/*.yaml"),
+        files=("charts/*", "manifests/*.yaml"),
     ),
     "kserve": Program(
         "github.com/kserve/kserve",
         "github.com/kserve/kserve/cmd/manager",
-        files=("charts/**/*", "config/**/*.yaml"),
+        files=("charts/*", "config/*.yaml"),
     ),
     "karpenter-aws": Program(
         "github.com/aws/karpenter-provider-aws",
-        files=("charts/karpenter/**/*", "charts/karpenter-crd/**/*", "pkg/apis/crds/*.yaml"),
+        files=("charts/karpenter/*", "charts/karpenter-crd/*", "pkg/apis/crds/*.yaml"),
     ),
-    "cert-manager": Program("github.com/cert-manager/cert-manager", files=("deploy/charts/**/*", "deploy/crds/*.yaml")),
+    "cert-manager": Program("github.com/cert-manager/cert-manager", files=("deploy/charts/*", "deploy/crds/*.yaml")),
     "external-secrets": Program(
-        "github.com/external-secrets/external-secrets", files=("deploy/charts/**/*", "deploy/crds/*.yaml")
+        "github.com/external-secrets/external-secrets", files=("deploy/charts/*", "deploy/crds/*.yaml")
     ),
 }
 
@@ -188,22 +190,28 @@ def _fill(name: str, folder: Path, tell: Callable[[str], None]) -> None:
     program = PROGRAMS[name]
     if program.package:
         *command, package = recipe(name)
-        _run(name, [*command, "-o", str(folder / name), package], tell)
+        built = _run(name, [*command, "-o", str(folder / name), package], tell)
+        if built.returncode:
+            raise BuildError(f"{name} doesn't build: {_reason(name, built.stderr)}")
     if program.files:
-        download = ["go", "mod", "download"]
-        _run(name, [*download, program.module], tell)  # what is wrong, in words
-        module = json.loads(_run(name, [*download, "-json", program.module], tell))
-        _keep(Path(module["Dir"]), program.files, folder / "module")
+        # what is only taken from may be for a newer Go, which fails after the archive is there and checked
+        got = _run(name, ["go", "mod", "download", "-json", program.module], tell)
+        about = json.loads(got.stdout or "{}")
+        if "Zip" not in about:
+            raise BuildError(f"{name} can't be had: {about.get('Error') or _reason(name, got.stderr)}")
+        _keep(Path(about["Zip"]), f"{program.module}@v{module_version(name)}/", program.files, folder / "module")
 
 
-def _keep(module: Path, patterns: Iterable[str], target: Path) -> None:
-    for path in (path for pattern in patterns for path in module.glob(pattern) if path.is_file()):
-        copy = target / path.relative_to(module)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)  # not its mode: Go's module folders can't be written to
+def _keep(archive: Path, prefix: str, patterns: Iterable[str], target: Path) -> None:
+    with ZipFile(archive) as module:
+        for entry in module.namelist():
+            path = entry.removeprefix(prefix)
+            if any(fnmatchcase(path, pattern) for pattern in patterns):
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
+                (target / path).write_bytes(module.read(entry))
 
 
-def _run(name: str, command: list[str], tell: Callable[[str], None]) -> str:
+def _run(name: str, command: list[str], tell: Callable[[str], None]) -> subprocess.CompletedProcess[str]:
     began = time.monotonic()
     with subprocess.Popen(
         command,
@@ -217,16 +225,17 @@ def _run(name: str, command: list[str], tell: Callable[[str], None]) -> str:
         try:
             while True:
                 try:
-                    output, errors = process.communicate(timeout=TICK)
-                    break
+                    return subprocess.CompletedProcess(command, *_ended(process))
                 except subprocess.TimeoutExpired:
                     tell(f"{name}: {time.monotonic() - began:.0f} s")
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
             raise
-    if process.returncode:
-        raise BuildError(f"{name} doesn't build: {_reason(name, errors)}")
-    return output
+
+
+def _ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    output, errors = process.communicate(timeout=TICK)
+    return process.returncode, output, errors
 
 
 def _reason(name: str, errors: str) -> str:

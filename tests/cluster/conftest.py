@@ -4,6 +4,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,16 +22,22 @@ REQUIRED = "MODELYARD_CLUSTER"
 @pytest.fixture(scope="session")
 def binary() -> Callable[[str], Path]:
     """The path of a program by its name."""
+    return partial(_had, tests.cluster.build.binary)
 
-    def find(name: str) -> Path:
-        try:
-            return tests.cluster.build.binary(name)
-        except BuildError as error:
-            if os.environ.get(REQUIRED) == "required":
-                pytest.fail(str(error), pytrace=False)
-            pytest.skip(str(error))
 
-    return find
+@pytest.fixture(scope="session")
+def publisher() -> Callable[[str], Path]:
+    """The folder with a publisher's charts and CRDs by its name in tests/cluster/programs."""
+    return partial(_had, tests.cluster.build.published)
+
+
+def _had(find: Callable[[str], Path], name: str) -> Path:
+    try:
+        return find(name)
+    except BuildError as error:
+        if os.environ.get(REQUIRED) == "required":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

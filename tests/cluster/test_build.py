@@ -159,24 +159,41 @@ def test_of_a_publishers_module_the_files_that_tests_read_are_kept(sources, monk
 def test_a_module_that_is_not_what_its_sum_says_is_refused(sources, monkeypatch, tmp_path):
     _publish(monkeypatch, tmp_path, {"crds/a.yaml": "a"})
     (sources / "one" / "go.sum").write_text(f"example.com/lib v1.2.3 h1:{'A' * 43}=\n")
-    with pytest.raises(BuildError, match=r"one doesn't build: .*example.com/lib@v1.2.3: checksum mismatch"):
+    with pytest.raises(BuildError, match=r"one can't be had: .*example.com/lib@v1.2.3: checksum mismatch"):
         build(["one"], silent)
 
 
-def _publish(monkeypatch, tmp_path, files):
+def test_charts_of_a_module_for_a_newer_go_are_had_too(sources, monkeypatch, tmp_path):
+    _publish(monkeypatch, tmp_path, {"crds/a.yaml": "a"}, go="1.999.0")
+    monkeypatch.setenv("GOTOOLCHAIN", "local")
+    with pytest.raises(BuildError, match=r"go.sum that lacked something"):
+        build(["one"], silent)
+    build(["one"], silent)
+    assert (published("one") / "crds" / "a.yaml").read_text() == "a"
+
+
+def test_a_module_that_no_proxy_has_is_named(sources, monkeypatch, tmp_path):
+    _publish(monkeypatch, tmp_path, {})
+    shutil.rmtree(tmp_path / "proxy" / "example.com")
+    with pytest.raises(BuildError, match=r"one can't be had: .*example.com/lib@v1.2.3"):
+        build(["one"], silent)
+
+
+def _publish(monkeypatch, tmp_path, files, go="1.20"):
     """Have example.com/lib 1.2.3, of which program one is made, on a Go module proxy in a folder."""
     folder = tmp_path / "proxy" / "example.com" / "lib" / "@v"
     folder.mkdir(parents=True)
     (folder / "v1.2.3.info").write_text('{"Version": "v1.2.3"}')
-    (folder / "v1.2.3.mod").write_text("module example.com/lib\n")
+    module = f"module example.com/lib\n\ngo {go}\n"
+    (folder / "v1.2.3.mod").write_text(module)
     with zipfile.ZipFile(folder / "v1.2.3.zip", "w") as archive:
-        for name, text in {"go.mod": "module example.com/lib\n", **files}.items():
+        for name, text in {"go.mod": module, **files}.items():
             archive.writestr(f"example.com/lib@v1.2.3/{name}", text)
     monkeypatch.setenv("GOPROXY", (tmp_path / "proxy").as_uri())
     monkeypatch.setenv("GONOSUMDB", "example.com")
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modules"))
     monkeypatch.setenv("GOFLAGS", "-modcacherw")
-    monkeypatch.setitem(builder.PROGRAMS, "one", Program("example.com/lib", files=("crds/**/*.yaml",)))
+    monkeypatch.setitem(builder.PROGRAMS, "one", Program("example.com/lib", files=("crds/*.yaml",)))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -1,15 +1,17 @@
 """A fleet: a thousand GPU nodes as Karpenter would make them, and who may land on them, by the real scheduler."""
 
+import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 from infra import catalog
-from infra.aws.karpenter import node_pools
+from infra.aws.karpenter import Site, node_class, node_pools
 from infra.placement import placement
 from infra.settings.environment import Capacity
 from infra.settings.hardware import HardwareSettings
@@ -57,10 +59,7 @@ def share(name):
 def nodes(name):
     """Nodes of a profile with the labels, taints and instance types that its Karpenter pools say, in turn."""
     profile = PROFILES[name]
-    most = dict.fromkeys((rung.value for rung in profile.capacity), 1000)
-    reserved = {"reservation": {"tags": {"team": "ml"}}} if "reserved" in most else {}
-    capacity = Capacity.model_validate({"expected": 0, "max": most, **reserved}, strict=False)
-    templates = [pool["spec"]["template"] for pool in node_pools(name, profile, capacity, [])]
+    templates = [pool["spec"]["template"] for pool in node_pools(name, profile, everything(profile), [])]
     for number in range(share(name)):
         template = templates[number % len(templates)]
         wanted = {wish["key"]: wish["values"] for wish in template["spec"]["requirements"]}
@@ -88,6 +87,13 @@ def nodes(name):
             "spec": {"taints": template["spec"].get("taints", [])},
             "status": {"capacity": holds, "allocatable": holds},
         }
+
+
+def everything(profile):
+    """A thousand nodes of each kind of capacity that a profile has."""
+    most = dict.fromkeys((rung.value for rung in profile.capacity), 1000)
+    reserved = {"reservation": {"tags": {"team": "ml"}}} if "reserved" in most else {}
+    return Capacity.model_validate({"expected": 0, "max": most, **reserved}, strict=False)
 
 
 def ready(client):
@@ -192,3 +198,60 @@ def _settled(client, asked):
             f"{sum(map(judged, found))} of {sum(asked.values())} pods are judged after 90 s"
         )
         time.sleep(0.25)
+
+
+@pytest.fixture(scope="module")
+def karpenter(plane, publisher):
+    """The shared control plane, with Karpenter's own CRDs."""
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    crds = [yaml.safe_load(path.read_text()) for path in (publisher("karpenter-aws") / "pkg/apis/crds").glob("*.yaml")]
+    with plane.client() as client:
+        for crd in crds:
+            _apply(client, f"{definitions}/{crd['metadata']['name']}", crd)
+        for crd in crds:
+            plane.until(crd["metadata"]["name"], partial(_served, client, crd))
+        yield client
+
+
+SITE = Site(
+    environment="dev",
+    image="al2023@v20260903",
+    instance_profile="modelyard-dev-node",
+    volume_key_arn="arn:aws:kms:us-east-1:123456789012:key/1",
+    subnet_ids=["subnet-0a1b2c3d", "subnet-1a2b3c4d"],
+    security_group_id="sg-0a1b2c3d",
+    efa_security_group_id="sg-1a2b3c4d",
+    tags={"owner": "platform@example.com"},
+)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_what_karpenter_is_told_about_a_profile_is_valid_by_its_own_crds(name, karpenter, prefix):
+    profile = PROFILES[name]
+    reservation = everything(profile).reservation
+    made = [
+        (f"karpenter.k8s.aws/v1/ec2nodeclasses/{prefix}", node_class(name, profile, reservation, SITE)),
+        *(
+            (f"karpenter.sh/v1/nodepools/{prefix}-{number}", pool)
+            for number, pool in enumerate(node_pools(name, profile, everything(profile), ["ebs"]))
+        ),
+    ]
+    for address, body in made:
+        metadata = body["metadata"] | {"name": address.rpartition("/")[2]}
+        _apply(karpenter, f"/apis/{address}", {**body, "metadata": metadata})
+
+
+def _apply(client, address, body):
+    answer = client.patch(
+        address,
+        params={"fieldManager": "test", "force": "true", "fieldValidation": "Strict"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+        content=json.dumps(body),
+    )
+    assert answer.is_success, answer.json()["message"]
+
+
+def _served(client, crd):
+    versions = [version["name"] for version in crd["spec"]["versions"] if version["served"]]
+    addresses = [f"/apis/{crd['spec']['group']}/{version}/{crd['spec']['names']['plural']}" for version in versions]
+    return all(client.get(address).is_success for address in addresses)

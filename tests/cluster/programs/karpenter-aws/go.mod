@@ -1,5 +1,5 @@
 module karpenter-aws
 
-go 1.26.6
+go 1.26.0
 
-require github.com/aws/karpenter-provider-aws v1.14.1
+require github.com/aws/karpenter-provider-aws v1.15.1
