@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pulumi
 import pulumi_aws as aws
@@ -11,7 +11,7 @@ import pulumi_aws as aws
 from infra.aws import iam
 from infra.aws.key import Key, KeyArgs
 from infra.aws.registry import RepositoryTemplates, RepositoryTemplatesArgs
-from infra.settings.account import AccountSettings
+from infra.settings.account import AccountSettings, AccountWide
 
 FEATURES: dict[str, dict[str, bool]] = {
     "S3_DATA_EVENTS": {},
@@ -92,22 +92,29 @@ class Account(pulumi.ComponentResource):
         self.register_outputs(self.outputs)
 
     def _defaults(self, name: str, settings: AccountSettings, child: pulumi.ResourceOptions) -> None:
-        aws.s3.AccountPublicAccessBlock(
-            f"{name}-private-buckets",
-            account_id=settings.account_id,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=child,
-        )
-        aws.ebs.SnapshotBlockPublicAccess(f"{name}-private-snapshots", state="block-all-sharing", opts=child)
-        aws.ec2.ImageBlockPublicAccess(f"{name}-private-images", state="block-new-sharing", opts=child)
-        aws.ebs.EncryptionByDefault(f"{name}-encrypted-volumes", enabled=True, opts=child)
-        aws.ec2.InstanceMetadataDefaults(
-            f"{name}-metadata", http_tokens="required", http_put_response_hop_limit=1, opts=child
-        )
-        aws.accessanalyzer.Analyzer(f"{name}-analyser", analyzer_name="modelyard", type="ACCOUNT", opts=child)
+        ours = set(get_args(AccountWide)) - set(settings.leave_to_others)
+        if "public-buckets" in ours:
+            aws.s3.AccountPublicAccessBlock(
+                f"{name}-private-buckets",
+                account_id=settings.account_id,
+                block_public_acls=True,
+                block_public_policy=True,
+                ignore_public_acls=True,
+                restrict_public_buckets=True,
+                opts=child,
+            )
+        if "public-snapshots" in ours:
+            aws.ebs.SnapshotBlockPublicAccess(f"{name}-private-snapshots", state="block-all-sharing", opts=child)
+        if "public-images" in ours:
+            aws.ec2.ImageBlockPublicAccess(f"{name}-private-images", state="block-new-sharing", opts=child)
+        if "volume-encryption" in ours:
+            aws.ebs.EncryptionByDefault(f"{name}-encrypted-volumes", enabled=True, opts=child)
+        if "instance-metadata" in ours:
+            aws.ec2.InstanceMetadataDefaults(
+                f"{name}-metadata", http_tokens="required", http_put_response_hop_limit=1, opts=child
+            )
+        if "access-analyser" in ours:
+            aws.accessanalyzer.Analyzer(f"{name}-analyser", analyzer_name="modelyard", type="ACCOUNT", opts=child)
 
     def _alerts(
         self, name: str, settings: AccountSettings, key_arn: pulumi.Output[str], child: pulumi.ResourceOptions
@@ -182,17 +189,18 @@ class Account(pulumi.ComponentResource):
     def _pull_through(
         self, name: str, settings: AccountSettings, key_arn: pulumi.Output[str], child: pulumi.ResourceOptions
     ) -> dict[str, str]:
-        aws.ecr.RegistryScanningConfiguration(
-            f"{name}-image-scanning",
-            scan_type="BASIC",
-            rules=[
-                {
-                    "scan_frequency": "SCAN_ON_PUSH",
-                    "repository_filters": [{"filter": "*", "filter_type": "WILDCARD"}],
-                }
-            ],
-            opts=child,
-        )
+        if "image-scanning" not in settings.leave_to_others:
+            aws.ecr.RegistryScanningConfiguration(
+                f"{name}-image-scanning",
+                scan_type="BASIC",
+                rules=[
+                    {
+                        "scan_frequency": "SCAN_ON_PUSH",
+                        "repository_filters": [{"filter": "*", "filter_type": "WILDCARD"}],
+                    }
+                ],
+                opts=child,
+            )
         templates = RepositoryTemplates(
             f"{name}-image-cache",
             RepositoryTemplatesArgs(
@@ -214,26 +222,31 @@ class Account(pulumi.ComponentResource):
                 credential_arn=settings.pull_through_credentials.get(upstream),
                 opts=child,
             )
-        aws.ecr.RegistryPolicy(
-            f"{name}-image-cache-policy",
-            policy=json.dumps(may_pull_through(settings.account_id, settings.region, sorted(settings.pull_through))),
-            opts=child,
-        )
+        if settings.pull_through and "registry-policy" not in settings.leave_to_others:
+            policy = may_pull_through(settings.account_id, settings.region, sorted(settings.pull_through))
+            aws.ecr.RegistryPolicy(f"{name}-image-cache-policy", policy=json.dumps(policy), opts=child)
         return {upstream: upstream for upstream in sorted(settings.pull_through)}
 
 
 def may_pull_through(account_id: str, region: str, prefixes: Sequence[str]) -> iam.Document:
     """The first pull of an image makes its repository, on behalf of the node that pulls.
 
-    ECR user guide, "IAM permissions required to sync an upstream registry", read 2026-11-21.
+    The conditions name who may: the account as principal would leave it to the policies of its roles, and those of
+    nodes, which are AWS's, don't say so (ECR user guide, "IAM permissions required to sync an upstream registry", read
+    2026-11-21). Environments come and go, so that their nodes' roles are named by what they end in.
     """
     return iam.document(
-        iam.allow_principal(
-            "FirstPull",
-            {"AWS": f"arn:aws:iam::{account_id}:root"},
-            ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"],
-            [f"arn:aws:ecr:{region}:{account_id}:repository/{prefix}/*" for prefix in prefixes],
-        )
+        {
+            "Sid": "FirstPull",
+            "Effect": "Allow",
+            "Principal": {"AWS": "*"},
+            "Action": ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"],
+            "Resource": [f"arn:aws:ecr:{region}:{account_id}:repository/{prefix}/*" for prefix in prefixes],
+            "Condition": {
+                "StringEquals": {"aws:PrincipalAccount": account_id},
+                "ArnLike": {"aws:PrincipalArn": f"arn:aws:iam::{account_id}:role/modelyard-*-node"},
+            },
+        }
     )
 
 

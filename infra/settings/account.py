@@ -9,6 +9,17 @@ from infra.settings.base import AccountId, Arn, CostCenter, Email, Lifetime, Reg
 Upstream = Literal["public.ecr.aws", "registry.k8s.io", "quay.io", "docker.io", "ghcr.io", "registry.gitlab.com"]
 OPEN_UPSTREAMS: tuple[Upstream, ...] = ("public.ecr.aws", "registry.k8s.io", "quay.io")
 """Registries that ECR pulls through without credentials."""
+AccountWide = Literal[
+    "public-buckets",
+    "public-snapshots",
+    "public-images",
+    "volume-encryption",
+    "instance-metadata",
+    "access-analyser",
+    "image-scanning",
+    "registry-policy",
+]
+"""What an account or its region has once, so that two owners would undo each other's."""
 
 
 class AccountSettings(Settings):
@@ -34,6 +45,11 @@ class AccountSettings(Settings):
     """GuardDuty with EKS runtime monitoring; off only where your organisation runs it for all accounts."""
     activate_cost_tags: bool = False
     """Tell costs apart by owner and environment: where the account pays for itself, a day after the first bill."""
+    leave_to_others: tuple[AccountWide, ...] = ()
+    """What something else manages here already: an organisation, or the account stack of another region.
+
+    `public-buckets` is the account's, the others are each region's.
+    """
     pull_through: tuple[Upstream, ...] = OPEN_UPSTREAMS
     """Registries whose images are pulled through ECR."""
     pull_through_credentials: dict[Upstream, Arn] = Field(default={})

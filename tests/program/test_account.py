@@ -1,10 +1,12 @@
 import json
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, get_args
 
 import pytest
 
 from infra.account import Account, AccountArgs
-from infra.settings.account import AccountSettings
+from infra.settings.account import AccountSettings, AccountWide
+from tests.program.test_environments import planned
 
 SETTINGS: dict[str, Any] = {
     "account_id": "123456789012",
@@ -164,4 +166,38 @@ def test_the_first_pull_of_an_image_may_make_its_repository_in_the_cache_and_now
     (statement,) = policy["Statement"]
     assert set(statement["Action"]) == {"ecr:BatchImportUpstreamImage", "ecr:CreateRepository"}
     assert statement["Resource"] == ["arn:aws:ecr:us-east-1:123456789012:repository/quay.io/*"]
-    assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
+
+
+def test_the_first_pull_is_allowed_to_the_nodes_roles_of_every_environment_and_to_nobody_else(build):
+    (statement,) = json.loads(build().inputs["account-image-cache-policy"]["policy"])["Statement"]
+    assert statement["Principal"] == {"AWS": "*"}, "the account would leave it to the roles' own policies"
+    assert statement["Condition"]["StringEquals"] == {"aws:PrincipalAccount": "123456789012"}
+    allowed = statement["Condition"]["ArnLike"]["aws:PrincipalArn"]
+    nodes = {
+        resource.inputs["name"]
+        for resource in planned("dev").resources
+        if resource.type == "aws:iam/role:Role" and "ec2.amazonaws.com" in resource.inputs["assumeRolePolicy"]
+    }
+    assert len(nodes) == 2, "those of the system and those that Karpenter buys"
+    assert all(fnmatchcase(f"arn:aws:iam::123456789012:role/{name}", allowed) for name in nodes)
+    assert not fnmatchcase("arn:aws:iam::123456789012:role/modelyard-dev-steps", allowed)
+
+
+OWNED_ONCE = {
+    "public-buckets": "AccountPublicAccessBlock",
+    "public-snapshots": "SnapshotBlockPublicAccess",
+    "public-images": "ImageBlockPublicAccess",
+    "volume-encryption": "EncryptionByDefault",
+    "instance-metadata": "InstanceMetadataDefaults",
+    "access-analyser": "Analyzer",
+    "image-scanning": "RegistryScanningConfiguration",
+    "registry-policy": "RegistryPolicy",
+}
+
+
+@pytest.mark.parametrize("setting", get_args(AccountWide))
+def test_what_others_manage_in_the_account_is_left_to_them_and_nothing_else_is(build, setting):
+    def kinds(urns):
+        return {urn.split("::")[2].rpartition(":")[2] for urn in urns}
+
+    assert kinds(build().urns) - kinds(build(leave_to_others=(setting,)).urns) == {OWNED_ONCE[setting]}
