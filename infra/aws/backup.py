@@ -62,7 +62,7 @@ class Backup(pulumi.ComponentResource):
         role = aws.iam.Role(
             f"{name}-role",
             name=f"modelyard-{args.environment}-backup",
-            assume_role_policy=pulumi.Output.json_dumps(iam.trust_service("backup.amazonaws.com", args.account_id)),
+            assume_role_policy=pulumi.Output.json_dumps(trust_backup()),
             opts=child,
         )
         rights = [
@@ -171,6 +171,12 @@ def schedule(lifetime: Lifetime, vault_name: pulumi.Input[str]) -> Any:
         }
         for name, days in kept_days.items()
     ]
+
+
+def trust_backup() -> iam.Document:
+    """AWS Backup, as its Developer Guide has it for service roles: it is said to name the account to resources alone."""
+    principal = {"Service": "backup.amazonaws.com"}
+    return iam.document(iam.allow_principal("Backup", principal, ["sts:AssumeRole"]))
 
 
 def velero_policy(bucket_arn: str, key_arn: str) -> iam.Document:

@@ -80,6 +80,12 @@ def test_an_existing_vaults_lock_is_left_as_it_was_made_when_security_changes(de
     assert seen["backup-vault-lock"] == ["changeableForDays"], "AWS lets nobody replace a compliance lock"
 
 
+def test_the_role_that_copies_asks_for_nothing_that_aws_backup_isnt_said_to_tell(build):
+    (trust,) = json.loads(build()["backup-role"]["assumeRolePolicy"])["Statement"]
+    assert trust["Principal"] == {"Service": "backup.amazonaws.com"}
+    assert "Condition" not in trust, "or every copy fails"
+
+
 def test_velero_reaches_its_own_bucket_and_key_and_nothing_else(build):
     document = json.loads(build()["backup-velero-policy"]["policy"])
     assert {resource for statement in document["Statement"] for resource in statement["Resource"]} == {
