@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import select
+import shutil
 import socket
 import ssl
 import subprocess
@@ -32,12 +33,13 @@ class PlaneError(Exception):
 class Plane:
     """A control plane that is up within `with`; its programs end with it, also when it is killed.
 
-    In its folder: `kubeconfig`, a log of each program, and while it is up its data.
+    In its folder are a log of each program, and while it is up its `kubeconfig` and `data`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
+        self._data = folder / "data"
         self.token = secrets.token_hex(16)
         self.url = ""
         self.seconds = 0.0
@@ -84,7 +86,7 @@ class Plane:
         raise PlaneError(f"no port from {PORTS.start} to {PORTS.stop - 1} is free on 127.0.0.1")
 
     def start(self, name: str, command: list[str | Path]) -> None:
-        """Start a program that ends with this process, whichever way that goes."""
+        """Start a program that ends with the thread that calls this, whichever way that goes."""
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *command],
@@ -115,7 +117,7 @@ class Plane:
         self._check()
 
     def stop(self) -> None:
-        """End every program, and leave of the folder the logs alone."""
+        """End every program, and leave only the logs."""
         for process in reversed(self.processes.values()):  # the API server says goodbye to etcd
             process.terminate()
             try:
@@ -127,15 +129,12 @@ class Plane:
         for claim in self._claims:
             claim.close()
         self._claims.clear()
-        for path in sorted(self.folder.rglob("*"), reverse=True):
-            if path.is_dir():
-                path.rmdir()
-            elif path.suffix != ".log":
-                path.unlink()
+        shutil.rmtree(self._data, ignore_errors=True)
+        self.kubeconfig.unlink(missing_ok=True)
 
     @property
     def _certificate(self) -> Path:
-        return self.folder / "certificates" / "apiserver.crt"
+        return self._data / "certificates" / "apiserver.crt"
 
     def _start(self) -> None:
         etcd, kube, kwok = binary("etcd"), binary("kube"), binary("kwok")
@@ -146,7 +145,7 @@ class Plane:
         self.start(
             "etcd",
             [
-                *(etcd, "--data-dir", self.folder / "etcd", "--unsafe-no-fsync"),
+                *(etcd, "--data-dir", self._data / "etcd", "--unsafe-no-fsync"),
                 *("--listen-client-urls", f"http://127.0.0.1:{store}"),
                 *("--advertise-client-urls", f"http://127.0.0.1:{store}"),
                 *("--listen-peer-urls", f"http://127.0.0.1:{peer}"),
@@ -159,10 +158,10 @@ class Plane:
             [
                 *(kube, "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{store}"),
                 *(f"--secure-port={port}", "--bind-address=127.0.0.1", f"--cert-dir={self._certificate.parent}"),
-                *("--authorization-mode=RBAC", f"--token-auth-file={self.folder / 'tokens.csv'}"),
+                *("--authorization-mode=RBAC", f"--token-auth-file={self._data / 'tokens.csv'}"),
                 "--service-account-issuer=https://kubernetes.default.svc",
-                f"--service-account-key-file={self.folder / 'accounts.pub'}",
-                f"--service-account-signing-key-file={self.folder / 'accounts.key'}",
+                f"--service-account-key-file={self._data / 'accounts.pub'}",
+                f"--service-account-signing-key-file={self._data / 'accounts.key'}",
                 *("--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true"),
             ],
         )
@@ -176,7 +175,7 @@ class Plane:
                 "kube-controller-manager",
                 *common,
                 f"--secure-port={controllers}",
-                f"--service-account-private-key-file={self.folder / 'accounts.key'}",
+                f"--service-account-private-key-file={self._data / 'accounts.key'}",
                 f"--root-ca-file={self._certificate}",
                 *("--use-service-account-credentials=true", "--node-monitor-grace-period=300s"),
             ],
@@ -204,13 +203,13 @@ class Plane:
             self.until("the default service account", lambda: client.get(account).is_success)
 
     def _write_keys(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._data.mkdir(parents=True)
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL)
         public = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        _write(self.folder / "accounts.key", key.private_bytes(*form, serialization.NoEncryption()))
-        _write(self.folder / "accounts.pub", key.public_key().public_bytes(*public))
-        _write(self.folder / "tokens.csv", f"{self.token},admin,admin,system:masters\n".encode())
+        _write(self._data / "accounts.key", key.private_bytes(*form, serialization.NoEncryption()))
+        _write(self._data / "accounts.pub", key.public_key().public_bytes(*public))
+        _write(self._data / "tokens.csv", f"{self.token},admin,admin,system:masters\n".encode())
 
     def _write_kubeconfig(self) -> None:
         cluster = {"server": self.url, "certificate-authority": str(self._certificate)}
