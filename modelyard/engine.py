@@ -238,19 +238,19 @@ class Engine:
         started = time.monotonic()
         thread = threading.Thread(target=work, name=f"pulumi {self.name}")
         thread.start()
-        self._wait(thread, watch)
+        self._wait(thread, watch, progress)
         progress.seconds = time.monotonic() - started
         self._judge(progress, watch, errors)
         return progress
 
-    def _wait(self, thread: threading.Thread, watch: "_Watch") -> None:
+    def _wait(self, thread: threading.Thread, watch: "_Watch", progress: Progress) -> None:
         while thread.is_alive():
             try:
                 thread.join(0.1)
                 now = time.monotonic()
                 silent = now - watch.heard > self._patience
-                if (silent and not watch.asked_at) or (watch.silent and now - watch.asked_at > GRACE):
-                    watch.silent = True
+                if (silent and not watch.asked_at) or (watch.silent is not None and now - watch.asked_at > GRACE):
+                    watch.silent = watch.silent or list(progress.running.values())
                     watch.asked_at = now
                     self._command.interrupt()
             except KeyboardInterrupt:
@@ -262,14 +262,15 @@ class Engine:
         for error in errors:
             if not isinstance(error, automation.CommandError):
                 raise error
-        if not (errors or watch.stops or watch.silent):
+        if not (errors or watch.stops or watch.silent is not None):
             return
-        left = ", ".join(f"{one.name} ({one.type}, {one.operation})" for one in progress.running.values() if one.custom)
+        running = progress.running.values() if watch.silent is None else watch.silent
+        left = ", ".join(f"{one.name} ({one.type}, {one.operation})" for one in running if one.custom)
         done = f"{len(progress.changed)} resources were done" if progress.changed else "nothing was changed yet"
         if watch.stops:
             open_ones = f"; unknown of: {left}, which the next `up` or `destroy` finds out" if left else ""
             raise StoppedError(f"stopped {self.name}: {done}{open_ones}")
-        if watch.silent:
+        if watch.silent is not None:
             raise FailedError(
                 f"{left or 'the engine'} gave no answer in {self._patience:g} seconds and was given up; {done},"
                 " and the next `up` finds out what came of it and goes on"
@@ -285,7 +286,8 @@ class Engine:
 class _Watch:
     heard: float = field(default_factory=time.monotonic)
     stops: int = 0
-    silent: bool = False
+    silent: list[Step] | None = None
+    """What was running when it was given up."""
     asked_at: float = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -21,6 +21,8 @@ from modelyard.found import Finder
 
 PROJECT = "organization/modelyard"
 """Whose stacks all of these are, where a backend is a folder or a bucket."""
+MEMORY = ".modelyard/interrupted/"
+"""Where in the backend the pending operations are kept while it is found out what came of them."""
 Tell = Callable[[str], None]
 
 
@@ -125,11 +127,17 @@ def recover(engine: Deployed, finder: Finder, tell: Tell) -> Recovered:
     Raises RefusedError if the lock's holder may be alive, FailedError if it can't be found out.
     """
     released = release(engine.backend, engine.name, tell)
-    pending = engine.state()["deployment"].get("pending_operations") or []
+    place, memory = _Place.of(engine.backend), f"{MEMORY}{engine.name}.json"
+    # To write a state makes Pulumi forget what is pending, so that it has to be kept until all is known.
+    pending = [op for key, text in place.read(MEMORY) if key == memory for op in json.loads(text)]
+    pending += engine.state()["deployment"].get("pending_operations") or []
     if not pending:
         return Recovered(released=released)
     tell(f"an earlier run was interrupted in {len(pending)} operations: finding out what came of them")
-    return _Search(engine, finder, tell, pending, Recovered(released=released)).run()
+    place.write(memory, json.dumps(pending))
+    done = _Search(engine, finder, tell, pending, Recovered(released=released)).run()
+    place.delete(memory)
+    return done
 
 
 class _Search:
@@ -146,10 +154,13 @@ class _Search:
     def run(self) -> Recovered:
         resources = self._resources(self._engine.state())
         left = {urn: _free(resources, urn, self._finder.find(made)) for urn, made in self._creates.items()}
+        # What was being made in another's place is made again by the next `up`.
+        replaced = {one["urn"] for one in resources if one.get("created")} & left.keys()
+        second = {urn: left.pop(urn) for urn in replaced}
         self._look({}, {resource["urn"] for resource in resources} & self._others)
         while tried := {urn: ids.pop(0) for urn, ids in left.items() if ids and urn not in self._adopted}:
             self._look(tried, set())
-        for urn, ids in left.items():
+        for urn, ids in (left | second).items():
             self._done.to_remove += [f"{type_of(urn)} {identity}, a second {_name(urn)}" for identity in ids]
         self._complete()
         state = self._engine.state()
@@ -228,12 +239,8 @@ class _Search:
 
 def _put(resources: list[dict[str, Any]], made: dict[str, Any], identity: str) -> None:
     """Put a resource into the state of which only the id is known: to refresh it then is to import it."""
-    for old in resources:
-        if old["urn"] == made["urn"] and not old.get("delete"):
-            if old["id"] == identity:  # an earlier search was interrupted too
-                return
-            old["delete"] = True  # it was being replaced
-    resources.append({key: made[key] for key in CARRIED if key in made} | {"id": identity})
+    if not any(old["urn"] == made["urn"] for old in resources):  # unless an earlier search was interrupted too
+        resources.append({key: made[key] for key in CARRIED if key in made} | {"id": identity})
 
 
 CARRIED = (
@@ -258,7 +265,8 @@ CARRIED = (
 def _free(resources: list[dict[str, Any]], urn: str, ids: list[str]) -> list[str]:
     """Those ids that no other resource of the same type has in the state already."""
     known = {one.get("id") for one in resources if one["urn"] != urn and type_of(one["urn"]) == type_of(urn)}
-    known |= {one.get("id") for one in resources if one["urn"] == urn and one.get("outputs")}
+    # What an earlier, interrupted search has put there has no time of creation; what is being replaced has one.
+    known |= {one.get("id") for one in resources if one["urn"] == urn and one.get("created")}
     return [identity for identity in ids if identity not in known]
 
 
@@ -291,6 +299,9 @@ class _Place(Protocol):
     def delete(self, key: str) -> None:
         """Delete a file."""
 
+    def write(self, key: str, text: str) -> None:
+        """Write a file as a whole."""
+
     def mend(self, stack: str) -> None:
         """Put right what a killed process left half-written; for when nobody is at work."""
 
@@ -312,6 +323,9 @@ class _Elsewhere(_Place):
     def delete(self, key: str) -> None:
         """There is nothing."""
 
+    def write(self, key: str, text: str) -> None:
+        """There is no room for it."""
+
     def mend(self, stack: str) -> None:
         """Nor is there anything to mend."""
 
@@ -327,6 +341,13 @@ class _Folder(_Place):
     def delete(self, key: str) -> None:
         for file in (self._root / key, self._root / f"{key}.attrs"):
             file.unlink(missing_ok=True)
+
+    def write(self, key: str, text: str) -> None:
+        file = self._root / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
 
     def mend(self, stack: str) -> None:
         """Pulumi replaces a state as a whole, but writes what stands beside it, which is not needed, in place."""
@@ -366,6 +387,9 @@ class _Bucket(_Place):
 
     def delete(self, key: str) -> None:
         self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def write(self, key: str, text: str) -> None:
+        self._s3.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=text.encode())
 
     def mend(self, stack: str) -> None:
         """S3 has an object as a whole or not at all."""

@@ -111,7 +111,7 @@ def moto(folder: Path, *, managed_policies: bool = False) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        _until(lambda: _answers(url), "moto doesn't answer")
+        until(lambda: _answers(url))
         yield url
     finally:
         server.kill()
@@ -198,8 +198,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _until(done: Callable[[], bool], otherwise: str) -> None:
+def until(done: Callable[[], bool]) -> None:
+    """Wait for something that has to happen."""
     end = time.monotonic() + 60
     while not done():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.05)
+        assert time.monotonic() < end, "it doesn't happen"
+        time.sleep(0.02)

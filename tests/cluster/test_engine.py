@@ -17,7 +17,7 @@ from infra.settings import stacks
 from modelyard.engine import Engine, find
 from modelyard.errors import FailedError
 from modelyard.found import Finder
-from tests.cluster.cloud import PROJECT, Project, moto
+from tests.cluster.cloud import PROJECT, Project, kill, moto, until
 
 PROGRAM = '''
 """A key, a group of logs that needs it, and a queue."""
@@ -232,6 +232,19 @@ def test_what_was_made_unheard_is_found_and_taken_over(project, kind):
     said = project.env("up", "dev", "--yes", "--json")
     assert said.code == 0, said.err
     assert any(kind in urn for urn in said.json["recovered"]["adopted"])
+    assert len(keys()) == 1
+    assert project.env("up", "dev", "--yes", "--json").json["changes"] == {"same": 6}
+
+
+def test_a_search_that_is_killed_too_is_done_again(project, backend):
+    killed(project, KEY)
+    process = project.start("up", "dev", "--yes")
+    state = backend / ".pulumi/stacks/modelyard/dev.json"
+    until(lambda: KEY in [one["type"] for one in json.loads(state.read_text())["checkpoint"]["latest"]["resources"]])
+    kill(process)
+    said = project.env("up", "dev", "--yes", "--json")
+    assert said.code == 0, said.err
+    assert any(KEY in urn for urn in said.json["recovered"]["adopted"])
     assert len(keys()) == 1
     assert project.env("up", "dev", "--yes", "--json").json["changes"] == {"same": 6}
 
