@@ -153,7 +153,7 @@ class Database(pulumi.ComponentResource):
             multi_az=durable,
             storage_type="gp3",
             allocated_storage=args.settings.storage_gb,
-            max_allocated_storage=args.settings.max_storage_gb,
+            max_allocated_storage=storage_ceiling(args.settings),
             storage_encrypted=True,
             kms_key_id=self.key_arn,
             username="administrator",
@@ -226,6 +226,11 @@ class Database(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         return group.id
+
+
+def storage_ceiling(settings: DatabaseSettings) -> int | None:
+    """Up to what it grows by itself; None: not at all, which RDS wants left out."""
+    return settings.max_storage_gb if settings.max_storage_gb > settings.storage_gb else None
 
 
 def secret_arn(secrets: Sequence[Any] | None) -> str:

@@ -187,6 +187,8 @@ class Efs(Settings):
     """EFS: files that many pods share, in every zone."""
 
     kind: Literal["efs"]
+    subnets: tuple[SubnetId, ...] = ()
+    """In an existing network: in which of its private subnets it is mounted, one a zone; left out: in all of them."""
 
 
 class StorageSettings(Settings):
@@ -207,12 +209,17 @@ class DatabaseSettings(Settings):
     instance_class: DatabaseClass = "db.t4g.medium"
     storage_gb: Annotated[int, Field(ge=20, le=65536)] = 20
     max_storage_gb: Annotated[int, Field(ge=20, le=65536)] = 100
-    """It grows by itself up to this."""
+    """It grows by itself up to this: at least a tenth above storage_gb, or the same, and then it doesn't grow."""
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.storage_gb > self.max_storage_gb:
-            raise ValueError(f"storage_gb {self.storage_gb} is above max_storage_gb {self.max_storage_gb}")
+    def _can_grow(self) -> Self:
+        # RDS User Guide, Managing capacity automatically with storage autoscaling; read 2026-11-21
+        if self.max_storage_gb != self.storage_gb and 10 * self.max_storage_gb < 11 * self.storage_gb:
+            least = -(-11 * self.storage_gb // 10)
+            raise ValueError(
+                f"max_storage_gb {self.max_storage_gb} leaves storage_gb {self.storage_gb} no room to grow: RDS wants "
+                f"{least} at least, or {self.storage_gb} for a database that doesn't grow"
+            )
         return self
 
 
@@ -284,6 +291,27 @@ class AwsEnvironment(Environment):
     registry: RegistrySettings = RegistrySettings()
     budget: BudgetSettings
     usage: Usage = Usage()
+
+    @model_validator(mode="after")
+    def _watches_pipelines(self) -> Self:
+        # RDS User Guide, engine support for Performance Insights, by github.com/awsdocs/amazon-rds-user-guide issue 189
+        if self.pipelines_database.instance_class.endswith((".micro", ".small")):
+            raise ValueError(
+                f"pipelines_database can't be a {self.pipelines_database.instance_class}: it is MySQL, which has "
+                "Performance Insights from a medium class on, db.t4g.medium"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mounts_where_nodes_are(self) -> Self:
+        files, network = self.storage.file_system, self.network
+        chosen = files.subnets if isinstance(files, Efs) else ()
+        private = network.private_subnets if isinstance(network, ExistingNetwork) else ()
+        if strange := [subnet for subnet in chosen if subnet not in private]:
+            raise ValueError(
+                f"file_system is mounted in {', '.join(strange)}: name subnets of network.private_subnets, or none"
+            )
+        return self
 
 
 class ExistingCluster(Settings):

@@ -124,6 +124,10 @@ def test_it_grows_by_itself_up_to_what_the_settings_allow(build):
     assert (instance["allocatedStorage"], instance["maxAllocatedStorage"]) == (50, 300)
 
 
+def test_a_database_that_isnt_to_grow_has_no_ceiling_which_rds_would_refuse(build):
+    assert "maxAllocatedStorage" not in build(storage_gb=50, max_storage_gb=50).inputs["tracking-database-instance"]
+
+
 def test_only_rds_monitoring_of_this_account_takes_the_monitoring_role(build):
     trust = json.loads(build().inputs["tracking-database-monitoring"]["assumeRolePolicy"])
     (statement,) = trust["Statement"]
