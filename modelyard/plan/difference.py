@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -11,6 +12,11 @@ from typing import Any
 from modelyard.plan.graph import REFERENCE, SECRET, SECRET_SIGNATURE, SIGNATURE, STACK, UNKNOWN, Graph, Resource
 
 LARGEST = 256 * 1024 * 1024
+SECRET_NAME = re.compile(
+    r"(?i)(passw(or)?d|passphrase|token|credentials?|secret([_-]?(string|binary|key))?"
+    r"|(private|access|api|signing|encryption)[_-]?key|key[_-]?material)$"
+)
+"""What a property is called that holds a secret, whether or not the state marks it as one."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,8 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:
         return
     if SECRET in (before, after):
         yield Change(path, before and SECRET, after and SECRET)
+    elif SECRET_NAME.search(path):
+        yield Change(path, _masked(before), _masked(after))
     elif isinstance(before, dict) and isinstance(after, dict):
         for key in before | after:
             yield from _changes(f"{path}.{key}" if path else key, before.get(key), after.get(key))
@@ -155,7 +163,26 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:
         for index, (one, other) in enumerate(zip_longest(before, after)):
             yield from _changes(f"{path}[{index}]", one, other)
     else:
-        yield Change(path, before, after)
+        yield Change(path, _without_secrets(before), _without_secrets(after))
+
+
+def _masked(value: Any) -> Any:
+    """That a secret is there may be known, and what only says whether there is to be one."""
+    return value if value is None or isinstance(value, bool) else SECRET
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _masked(inner) if SECRET_NAME.search(key) else _without_secrets(inner) for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_secrets(inner) for inner in value]
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        with contextlib.suppress(ValueError, RecursionError):
+            document = json.loads(value)
+            return value if (hidden := _without_secrets(document)) == document else json.dumps(hidden)
+    return value
 
 
 def _documents(before: str, after: str) -> tuple[Any, Any]:

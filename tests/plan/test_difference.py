@@ -1,5 +1,6 @@
 """A plan beside an earlier plan, and beside the states that Pulumi writes."""
 
+import dataclasses
 import json
 from dataclasses import asdict
 
@@ -113,6 +114,38 @@ def test_a_secret_is_masked_even_if_the_earlier_state_had_it_in_clear(tmp_path):
     assert list(changes.values()) == [(Change("password", SECRET, SECRET),)]
     shown = state_of(plan(), db={"password": {**ENVELOPE, "plaintext": '"hunter2"'}})
     assert "hunter2" not in repr(read(written(tmp_path, shown)))
+
+
+@pytest.mark.parametrize(
+    ("property_", "value", "shown"),
+    [
+        ("masterPassword", "hunter2", SECRET),
+        ("authToken", "hunter2", SECRET),
+        ("secretString", '{"user": "hunter2"}', SECRET),
+        ("keyMaterial", ["hunter2"], SECRET),
+        ("environment", {"DB_PASSWORD": "hunter2", "MODE": "x"}, {"DB_PASSWORD": SECRET, "MODE": "x"}),
+        ("settings", '{"apiKey": "hunter2"}', f'{{"apiKey": "{SECRET}"}}'),
+        ("manageMasterUserPassword", True, True),
+        ("httpTokens", "required", "required"),
+        ("secretArn", "arn:aws:x", "arn:aws:x"),
+    ],
+)
+def test_what_is_called_a_secret_is_masked_though_nothing_marks_it_as_one(tmp_path, property_, value, shown):
+    state = state_of(plan(), logs={property_: value})
+    changes = difference(read(written(tmp_path, state)), plan()).changed
+    assert list(changes.values()) == [(Change(property_, shown, None),)]
+
+
+def test_what_is_called_a_secret_is_masked_where_only_a_part_of_a_block_differs(tmp_path):
+    state = state_of(plan(), net={"tags": {"token": "hunter2", "mode": "x"}})
+    now = dataclasses.replace(plan(), resources=tuple(tagged(one) for one in plan().resources))
+    (changes,) = difference(read(written(tmp_path, state)), now).changed.values()
+    assert changes == (Change("tags.token", SECRET, SECRET),)
+
+
+def tagged(one):
+    tags = {"tags": {"token": "hunter3", "mode": "x"}} if one.name == "net" else {}
+    return dataclasses.replace(one, inputs={**one.inputs, **tags})
 
 
 def test_what_a_plan_cannot_know_is_no_difference(tmp_path):
