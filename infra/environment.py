@@ -1,5 +1,6 @@
 """An environment: its cloud, and what runs in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from infra.aws.nodes import Nodes, NodesArgs
 from infra.aws.registry import Registry, RegistryArgs
 from infra.aws.storage import Storage, StorageArgs
 from infra.settings.account import AccountSettings
-from infra.settings.environment import AwsEnvironment, NewNetwork
+from infra.settings.environment import AwsEnvironment, Efs, NewNetwork
 from infra.settings.stacks import EnvironmentStack
 
 
@@ -65,11 +66,12 @@ class Environment(pulumi.ComponentResource):
         )
         child = pulumi.ResourceOptions(parent=self, providers={"aws": provider})
 
+        zones = zones_of(stack, settings, region)
         network = Network(
             "network",
             NetworkArgs(
                 settings=settings.network,
-                zones=zones_of(stack, settings, region),
+                zones=zones,
                 security=security,
                 lifetime=lifetime,
                 **place,
@@ -127,7 +129,7 @@ class Environment(pulumi.ComponentResource):
                 security=security,
                 lifetime=lifetime,
                 vpc_id=network.vpc_id,
-                private_subnet_ids=network.private_subnet_ids,
+                mount_subnet_ids=mount_subnets(settings, zones, network.private_subnet_ids),
                 cluster_security_group_id=cluster.security_group_id,
                 **place,
             ),
@@ -242,6 +244,17 @@ def tags_of(environment: str, settings: AwsEnvironment) -> dict[str, str]:
         "project": "modelyard",
         "managed-by": "pulumi",
     }
+
+
+def mount_subnets(
+    settings: AwsEnvironment, zones: Sequence[str], private_subnet_ids: Sequence[pulumi.Input[str]]
+) -> dict[str, pulumi.Input[str]]:
+    """Where a file system is mounted, by the zone's number or, in an existing network, by the subnet's id."""
+    network, files = settings.network, settings.storage.file_system
+    if isinstance(network, NewNetwork):
+        return {zone.rpartition("-")[2]: each for zone, each in zip(zones, private_subnet_ids, strict=True)}
+    chosen = files.subnets if isinstance(files, Efs) else ()
+    return {subnet: subnet for subnet in chosen or network.private_subnets}
 
 
 def zones_of(stack: EnvironmentStack, settings: AwsEnvironment, region: str) -> tuple[str, ...]:

@@ -174,7 +174,7 @@ def schedule(lifetime: Lifetime, vault_name: pulumi.Input[str]) -> Any:
 
 
 def trust_backup() -> iam.Document:
-    """AWS Backup, as its Developer Guide has it for service roles: it is said to name the account to resources alone."""
+    """AWS Backup, as its Developer Guide has it: it is said to name the account to policies of resources alone."""
     principal = {"Service": "backup.amazonaws.com"}
     return iam.document(iam.allow_principal("Backup", principal, ["sts:AssumeRole"]))
 

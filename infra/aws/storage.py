@@ -1,8 +1,7 @@
 """Where data, models and records lie."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from string import ascii_lowercase
 
 import pulumi
 import pulumi_aws as aws
@@ -26,13 +25,16 @@ PARTS: dict[str, DataClass] = {
 APPROVED = "approved/"
 """The prefix in the models bucket under which approved models lie."""
 LUSTRE_PORTS = ((988, 988), (1018, 1023))
-"""FSx for Lustre User Guide, File system access control with Amazon VPC; read 2026-11-21."""
+"""FSx for Lustre User Guide, File system access control with Amazon VPC: for servers and clients; read 2026-11-21."""
 NFS_PORTS = ((2049, 2049),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StorageArgs:
-    """`cluster_security_group_id` is that of the nodes, which mount the file system."""
+    """`cluster_security_group_id` is that of the nodes, which mount the file system in `mount_subnet_ids`.
+
+    These are private subnets by what the place is called, one a zone.
+    """
 
     environment: str
     region: str
@@ -41,7 +43,7 @@ class StorageArgs:
     security: Security
     lifetime: Lifetime
     vpc_id: pulumi.Input[str]
-    private_subnet_ids: Sequence[pulumi.Input[str]]
+    mount_subnet_ids: Mapping[str, pulumi.Input[str]]
     cluster_security_group_id: pulumi.Input[str]
 
 
@@ -50,7 +52,7 @@ class Storage(pulumi.ComponentResource):
 
     - a bucket for data, artifacts, models and audit, each with its own key, and one for their access logs
     - where durable: the audit records locked, approved models closed to deletion
-    - FSx for Lustre, joined with the data bucket, or EFS with a mount target in every private subnet
+    - FSx for Lustre, joined with the data bucket, or EFS with a mount target in every zone
     """
 
     buckets: dict[str, pulumi.Output[str]]
@@ -111,7 +113,7 @@ class Storage(pulumi.ComponentResource):
             per_unit_storage_throughput=settings.throughput,
             data_compression_type="LZ4",
             kms_key_id=self.key_arns["files"],
-            subnet_ids=args.private_subnet_ids[0],
+            subnet_ids=next(iter(args.mount_subnet_ids.values())),
             security_group_ids=[group],
             tags={"Name": f"{args.environment}-files", "data-class": "confidential"},
             opts=pulumi.ResourceOptions.merge(
@@ -154,7 +156,7 @@ class Storage(pulumi.ComponentResource):
             opts=kept(self, args.lifetime),
         )
         group, _ = self._mountable(name, args, NFS_PORTS)
-        for place, subnet_id in zip(ascii_lowercase, args.private_subnet_ids, strict=False):
+        for place, subnet_id in args.mount_subnet_ids.items():
             aws.efs.MountTarget(
                 f"{name}-files-{place}",
                 file_system_id=files.id,
@@ -190,6 +192,20 @@ class Storage(pulumi.ComponentResource):
             for who, group_id in (("nodes", args.cluster_security_group_id), ("itself", group.id))
             for way, rule in (("from", aws.vpc.SecurityGroupIngressRule), ("to", aws.vpc.SecurityGroupEgressRule))
         ]
+        if ports == LUSTRE_PORTS:  # its servers call their clients back
+            rules += [
+                aws.vpc.SecurityGroupIngressRule(
+                    f"{name}-nodes-{first}-from-files",
+                    description="Servers of the shared file system",
+                    security_group_id=args.cluster_security_group_id,
+                    referenced_security_group_id=group.id,
+                    ip_protocol="tcp",
+                    from_port=first,
+                    to_port=last,
+                    opts=pulumi.ResourceOptions(parent=self),
+                )
+                for first, last in ports
+            ]
         return group.id, rules
 
 

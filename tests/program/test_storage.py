@@ -28,7 +28,7 @@ def arguments(lifetime: str = "durable", security: str = "hardened", **settings:
         security=Security(security),
         lifetime=Lifetime(lifetime),
         vpc_id="vpc-1",
-        private_subnet_ids=["subnet-a", "subnet-b"],
+        mount_subnet_ids={"az1": "subnet-a", "az4": "subnet-b"},
         cluster_security_group_id="sg-nodes",
     )
 
@@ -221,13 +221,21 @@ def test_only_nodes_and_the_file_system_itself_reach_it_and_only_at_its_ports(bu
         if "SecurityGroupIngressRule" in urn
     }
     assert {(rule["fromPort"], rule["toPort"]) for rule in rules.values()} == ports
-    assert {rule["referencedSecurityGroupId"] for rule in rules.values()} == {"sg-nodes", "storage-files-group-id"}
+    let_in = {rule["referencedSecurityGroupId"] for rule in rules.values() if rule["securityGroupId"] != "sg-nodes"}
+    assert let_in == {"sg-nodes", "storage-files-group-id"}
 
 
-def test_efs_has_a_mount_target_in_every_subnet_and_refuses_mounts_without_tls(build):
+@pytest.mark.parametrize(("file_system", "ports"), [(LUSTRE, {(988, 988), (1018, 1023)}), (EFS, set())])
+def test_nodes_let_in_lustres_servers_which_call_back_and_nothing_for_efs(build, file_system, ports):
+    rules = [one for one in build(file_system=file_system).inputs.values() if one.get("securityGroupId") == "sg-nodes"]
+    assert {(rule["fromPort"], rule["toPort"]) for rule in rules} == ports
+    assert {rule["referencedSecurityGroupId"] for rule in rules} <= {"storage-files-group-id"}
+
+
+def test_efs_has_a_mount_target_in_every_zone_named_by_it_and_refuses_mounts_without_tls(build):
     inputs = build(file_system=EFS).inputs
-    assert {inputs[f"storage-files-{place}"]["subnetId"] for place in "ab"} == {"subnet-a", "subnet-b"}
-    assert inputs["storage-files-a"]["securityGroups"] == ["storage-files-group-id"]
+    assert {inputs[f"storage-files-{place}"]["subnetId"] for place in ("az1", "az4")} == {"subnet-a", "subnet-b"}
+    assert inputs["storage-files-az1"]["securityGroups"] == ["storage-files-group-id"]
     policy = statements(inputs, "storage-files-policy")
     assert policy["TlsOnly"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert policy["Account"]["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "a mount needs a role"
