@@ -51,7 +51,7 @@ class Storage(pulumi.ComponentResource):
     """Buckets, and a file system where asked.
 
     - a bucket for data, artifacts, models and audit, each with its own key, and one for their access logs
-    - where durable: the audit records locked, approved models closed to deletion
+    - where durable: the audit records locked, approved models written once and closed to deletion
     - FSx for Lustre, joined with the data bucket, or EFS with a mount target in every zone
     """
 
@@ -222,7 +222,7 @@ def bucket_args(part: str, args: StorageArgs, log_bucket: pulumi.Input[str] | No
         statements += trail_may_write(arn, *trail)
         key_statements += trail_may_encrypt(*trail)
     if part == "models" and args.lifetime.durable:
-        statements.append(nobody_deletes_approved(arn, args.account_id))
+        statements += [nobody_deletes_approved(arn, args.account_id), nobody_overwrites_approved(arn)]
     if part == "data" and isinstance(args.settings.file_system, Lustre):
         key_statements.append(lustre_may_encrypt(arn, args.region, args.account_id))
     return BucketArgs(
@@ -278,6 +278,16 @@ def nobody_deletes_approved(bucket_arn: str, account_id: str) -> iam.Statement:
         [f"{bucket_arn}/{APPROVED}*"],
         {"ArnNotEquals": {"aws:PrincipalArn": f"arn:aws:iam::{account_id}:root"}},
     )
+
+
+def nobody_overwrites_approved(bucket_arn: str) -> iam.Statement:
+    """An approved model is written once: what is overwritten would go with the old versions.
+
+    The parts of an upload can't ask for it, so that it holds for what makes the object; and a copy can't, so that a
+    model is uploaded there (S3 User Guide, Enforce conditional writes; read 2026-11-21).
+    """
+    conditions = {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}
+    return iam.deny_everybody("ApprovedOnce", ["s3:PutObject"], [f"{bucket_arn}/{APPROVED}*"], conditions)
 
 
 def lustre_may_encrypt(bucket_arn: str, region: str, account_id: str) -> iam.Statement:

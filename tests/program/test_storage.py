@@ -116,6 +116,17 @@ def test_approved_models_are_closed_to_deletion_and_other_models_are_not(build):
     assert stay["Resource"] == [f"arn:aws:s3:::dev-{ACCOUNT}-us-east-1-models/approved/*"]
 
 
+def test_an_approved_model_is_written_once_because_what_is_overwritten_goes_with_the_old_versions(build):
+    once = statements(build().inputs, "storage-models-policy")["ApprovedOnce"]
+    assert (once["Effect"], once["Principal"], once["Action"]) == ("Deny", "*", ["s3:PutObject"])
+    assert once["Resource"] == [f"arn:aws:s3:::dev-{ACCOUNT}-us-east-1-models/approved/*"]
+    assert once["Condition"] == {
+        "Null": {"s3:if-none-match": "true"},
+        "Bool": {"s3:ObjectCreationOperation": "true"},
+    }, "parts of an upload can't say If-None-Match"
+    assert "ApprovedOnce" not in statements(build(lifetime="throwaway").inputs, "storage-models-policy")
+
+
 def test_the_trail_alone_may_write_into_the_audit_bucket_and_use_its_key(build):
     inputs = build().inputs
     trail = f"arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/modelyard-dev"
