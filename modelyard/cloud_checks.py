@@ -16,6 +16,12 @@ from modelyard.checks import Check
 from modelyard.plan.plan import Plan
 
 SECONDS = 5
+LEAST_ADDRESSES = 64
+"""Free ones in a private subnet: each pod takes one."""
+ROLES = {"private_subnets": "kubernetes.io/role/internal-elb", "public_subnets": "kubernetes.io/role/elb"}
+"""The tags by which load balancers find the subnets of an existing network."""
+COST_TAGS = ("environment", "project")
+"""By which budgets and the monitor of unusual spending count."""
 ASK = "sign in (`aws sso login`) or set AWS_PROFILE"
 
 
@@ -32,9 +38,10 @@ def check_cloud(plan: Plan) -> Iterator[Check]:
     if not credentials.ok:
         return
     yield from quotas(session, plan)
+    yield cost_tags(session)
     if isinstance(stack, EnvironmentStack) and isinstance(stack.settings, AwsEnvironment):
-        yield from offerings(session, stack, zones(plan))
         yield from network(session, stack.settings)
+        yield from offerings(session, stack, zones(plan) or zones_there(session, stack.settings))
         yield from reservations(session, stack.settings)
         yield from api_server(session, cluster(plan), stack.settings)
 
@@ -106,24 +113,118 @@ def offerings(session: Any, stack: EnvironmentStack, wanted: set[str]) -> Iterat
         yield Check(f"profile {name}", f"offered in {', '.join(here) or 'none of the zones'}", remedy)
 
 
+def zones_there(session: Any, settings: AwsEnvironment) -> set[str]:
+    """The zones of an existing network's private subnets, by id; none where they can't be asked for."""
+    if not isinstance(settings.network, ExistingNetwork):
+        return set()
+    try:
+        told = session.client("ec2").describe_subnets(SubnetIds=list(settings.network.private_subnets))["Subnets"]
+    except botocore.exceptions.ClientError:
+        return set()
+    return {one["AvailabilityZoneId"] for one in told}
+
+
 def network(session: Any, settings: AwsEnvironment) -> Iterator[Check]:
-    """An existing network: its subnets are in its VPC, and the private ones in two zones or more."""
+    """An existing network: whether it is as a network of ours would be, as far as nodes depend on it."""
     if not isinstance(settings.network, ExistingNetwork):
         return
-    wanted = settings.network
-    ids = [*wanted.private_subnets, *wanted.public_subnets, *wanted.intra_subnets]
+    wanted, ec2 = settings.network, session.client("ec2")
+    ids = list(dict.fromkeys([*wanted.private_subnets, *wanted.public_subnets, *wanted.intra_subnets]))
     try:
-        told = session.client("ec2").describe_subnets(SubnetIds=ids)["Subnets"]
+        subnets = {one["SubnetId"]: one for one in ec2.describe_subnets(SubnetIds=ids)["Subnets"]}
+        if strange := [one for one in ids if subnets[one]["VpcId"] != wanted.vpc]:
+            yield Check("network", f"{', '.join(strange)} is not in {wanted.vpc}", "name subnets of that VPC")
+            return
+        yield from _in_two_zones(wanted, subnets)
+        yield from _room_and_roles(wanted, subnets)
+        yield _names(ec2, wanted.vpc)
+        yield _way_out(ec2, wanted)
     except botocore.exceptions.ClientError as error:
-        yield Check("network", error.response["Error"]["Message"], "name subnets that are there")
-        return
-    by_id: Mapping[str, Any] = {one["SubnetId"]: one for one in told}
-    if strange := [one for one in ids if by_id[one]["VpcId"] != wanted.vpc]:
-        yield Check("network", f"{', '.join(strange)} is not in {wanted.vpc}", "name subnets of that VPC")
-        return
-    found = {by_id[one]["AvailabilityZoneId"] for one in wanted.private_subnets}
-    remedy = "" if len(found) > 1 else "EKS wants private subnets in two zones"
-    yield Check("network", f"private subnets in {', '.join(sorted(found))}", remedy)
+        remedy = "name a VPC and subnets that are there, and allow ec2:Describe* for whoever asks"
+        yield Check("network", error.response["Error"]["Message"], remedy)
+
+
+def _in_two_zones(wanted: ExistingNetwork, subnets: Mapping[str, Any]) -> Iterator[Check]:
+    for kind, ids in (("private", wanted.private_subnets), ("intra", wanted.intra_subnets)):
+        if ids:
+            found = {subnets[one]["AvailabilityZoneId"] for one in ids}
+            remedy = "" if len(found) > 1 else f"EKS wants {kind} subnets in two zones"
+            yield Check("network", f"{kind} subnets in {', '.join(sorted(found))}", remedy)
+
+
+def _room_and_roles(wanted: ExistingNetwork, subnets: Mapping[str, Any]) -> Iterator[Check]:
+    free = {one: subnets[one]["AvailableIpAddressCount"] for one in wanted.private_subnets}
+    small = [one for one in free if free[one] < LEAST_ADDRESSES]
+    remedy = f"each pod takes one: name subnets with {LEAST_ADDRESSES} or more, not {', '.join(small)}" if small else ""
+    yield Check("network addresses", f"{min(free.values())} free at least", remedy)
+    for key, tag in ROLES.items():
+        ids = getattr(wanted, key)
+        if untagged := [one for one in ids if {"Key": tag, "Value": "1"} not in subnets[one].get("Tags", [])]:
+            yield Check(
+                "network tags", f"{', '.join(untagged)} has no {tag}", f"set {tag}=1, or no load balancer is made"
+            )
+        elif ids:
+            yield Check("network tags", f"{key.replace('_', ' ')} have {tag}")
+
+
+def _names(ec2: Any, vpc: str) -> Check:
+    off = [
+        name
+        for name in ("enableDnsSupport", "enableDnsHostnames")
+        if not ec2.describe_vpc_attribute(VpcId=vpc, Attribute=name)[name[0].upper() + name[1:]]["Value"]
+    ]
+    return Check(
+        "network names", "off" if off else "on", f"set {' and '.join(off)} on {vpc}: nodes join by name" if off else ""
+    )
+
+
+def _way_out(ec2: Any, wanted: ExistingNetwork) -> Check:
+    """Nodes have no public address, so that an internet gateway leads them nowhere."""
+    filters = [{"Name": "vpc-id", "Values": [wanted.vpc]}]
+    tables = [
+        table
+        for page in ec2.get_paginator("describe_route_tables").paginate(Filters=filters)
+        for table in page["RouteTables"]
+    ]
+    shut = [one for one in wanted.private_subnets if not _leads_out(_table_of(one, tables))]
+    remedy = "give their route table 0.0.0.0/0 by a NAT gateway or a transit gateway: nodes fetch images and join"
+    return Check(
+        "network way out",
+        f"none from {', '.join(shut)}" if shut else "from each private subnet",
+        remedy if shut else "",
+    )
+
+
+def _table_of(subnet: str, tables: list[Any]) -> Any:
+    """The route table that is associated with it, or else the VPC's main one."""
+    joined = [(one, table) for table in tables for one in table["Associations"]]
+    own = [table for one, table in joined if one.get("SubnetId") == subnet]
+    return next(iter([*own, *(table for one, table in joined if one.get("Main"))]), {"Routes": []})
+
+
+def _leads_out(table: Any) -> bool:
+    return any(
+        route.get("DestinationCidrBlock") == "0.0.0.0/0"
+        and route.get("State") == "active"
+        and not route.get("GatewayId", "").startswith("igw-")
+        for route in table["Routes"]
+    )
+
+
+def cost_tags(session: Any) -> Check:
+    """Whether costs are told apart by the tags that budgets and anomaly alarms go by."""
+    told = "until the paying account activates them (Billing, Cost allocation tags) no alarm about costs is ever raised"
+    try:
+        found = session.client("ce").list_cost_allocation_tags(TagKeys=list(COST_TAGS), Type="UserDefined")
+    except botocore.exceptions.ClientError as error:
+        remedy = f"allow ce:ListCostAllocationTags, or ask the paying account for {' and '.join(COST_TAGS)}: {told}"
+        return Check("cost tags", error.response["Error"]["Code"], remedy)
+    active = {one["TagKey"] for one in found["CostAllocationTags"] if one["Status"] == "Active"}
+    missing = [tag for tag in COST_TAGS if tag not in active]
+    if not missing:
+        return Check("cost tags", f"{' and '.join(COST_TAGS)} are active")
+    here = "where it is this one, activate_cost_tags: true in its file does that, a day after the first costs"
+    return Check("cost tags", f"{' and '.join(missing)} not active", f"{told}; {here}")
 
 
 def reservations(session: Any, settings: AwsEnvironment) -> Iterator[Check]:

@@ -79,23 +79,123 @@ def test_a_profile_that_none_of_the_zones_offers_is_told_with_those_that_do(clou
     assert "use1-az6" in checks["profile h100"].remedy
 
 
-def test_an_existing_network_has_to_have_its_subnets_in_two_zones(cloud, settings):
-    ec2 = cloud.client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
-    subnets = [
-        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
-        for number, zone in enumerate(("us-east-1a", "us-east-1a", "us-east-1b"))
-    ]
+class Place:
+    """A VPC as it should be, with parts that a test can spoil."""
 
-    def found(vpc, *ids):
-        network = ExistingNetwork(vpc=vpc, private_subnets=ids)
-        (check,) = cloud_checks.network(cloud, settings.model_copy(update={"network": network}))
-        return check
+    def __init__(self, cloud, *, size=24, zones=("us-east-1a", "us-east-1b")):
+        self.ec2 = cloud.client("ec2")
+        self.vpc = self.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+        self.ec2.modify_vpc_attribute(VpcId=self.vpc, EnableDnsHostnames={"Value": True})
+        self.private = [self.subnet(f"10.9.{n}.0/{size}", zone, "internal-elb") for n, zone in enumerate(zones)]
+        self.public = self.subnet("10.9.9.0/24", zones[0], "elb")
+        address = self.ec2.allocate_address(Domain="vpc")["AllocationId"]
+        nat = self.ec2.create_nat_gateway(SubnetId=self.public, AllocationId=address)["NatGateway"]["NatGatewayId"]
+        (main,) = self.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [self.vpc]}])["RouteTables"]
+        self.main = main["RouteTableId"]
+        self.ec2.create_route(RouteTableId=self.main, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat)
 
-    assert found(vpc, subnets[0], subnets[2]).ok
-    assert found(vpc, subnets[0], subnets[1]).remedy == "EKS wants private subnets in two zones"
-    assert "is not in vpc-00000000" in found("vpc-00000000", subnets[0], subnets[2]).found
-    assert not found(vpc, subnets[0], "subnet-00000000").ok
+    def subnet(self, cidr, zone, role):
+        made = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=cidr, AvailabilityZone=zone)["Subnet"]["SubnetId"]
+        self.ec2.create_tags(Resources=[made], Tags=[{"Key": f"kubernetes.io/role/{role}", "Value": "1"}])
+        return made
+
+    def settings(self, **changes):
+        given = {"vpc": self.vpc, "private_subnets": tuple(self.private), "public_subnets": (self.public,)}
+        return ExistingNetwork(**given | changes)
+
+
+@pytest.fixture
+def wrong(cloud, settings):
+    """What is wrong with an existing network: remedies by check."""
+
+    def found(network):
+        checks = cloud_checks.network(cloud, settings.model_copy(update={"network": network}))
+        return {check.name: f"{check.found}; {check.remedy}" for check in checks if not check.ok}
+
+    return found
+
+
+def test_an_existing_network_that_is_like_one_of_ours_is_fine(cloud, wrong):
+    assert wrong(Place(cloud).settings()) == {}
+
+
+def test_an_existing_network_has_to_have_its_subnets_in_its_vpc_and_in_two_zones(cloud, wrong):
+    place = Place(cloud)
+    assert (
+        "EKS wants private subnets in two zones" in wrong(Place(cloud, zones=["us-east-1a"] * 2).settings())["network"]
+    )
+    same = place.settings(intra_subnets=(place.private[0],))
+    assert "EKS wants intra subnets in two zones" in wrong(same)["network"]
+    assert "is not in vpc-00000000" in wrong(place.settings(vpc="vpc-00000000"))["network"]
+    assert wrong(place.settings(private_subnets=(place.private[0], "subnet-00000000"))).keys() == {"network"}
+
+
+def test_nodes_in_an_existing_network_need_a_way_out_that_wants_no_public_address(cloud, wrong):
+    place = Place(cloud)
+    table = place.ec2.create_route_table(VpcId=place.vpc)["RouteTable"]["RouteTableId"]
+    place.ec2.associate_route_table(RouteTableId=table, SubnetId=place.private[1])
+    assert f"none from {place.private[1]};" in wrong(place.settings())["network way out"]
+    internet = place.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    place.ec2.attach_internet_gateway(InternetGatewayId=internet, VpcId=place.vpc)
+    place.ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=internet)
+    assert f"none from {place.private[1]};" in wrong(place.settings())["network way out"]
+
+
+@pytest.mark.parametrize("name", ["EnableDnsSupport", "EnableDnsHostnames"])
+def test_an_existing_network_resolves_names(cloud, wrong, name):
+    place = Place(cloud)
+    place.ec2.modify_vpc_attribute(VpcId=place.vpc, **{name: {"Value": False}})
+    assert f"set e{name[1:]} on {place.vpc}" in wrong(place.settings())["network names"]
+
+
+def test_an_existing_network_has_room_for_pods(cloud, wrong):
+    assert "name subnets with 64 or more" in wrong(Place(cloud, size=27).settings())["network addresses"]
+
+
+@pytest.mark.parametrize(("which", "role"), [("private", "internal-elb"), ("public", "elb")])
+def test_load_balancers_find_the_subnets_of_an_existing_network(cloud, wrong, which, role):
+    place = Place(cloud)
+    subnet = place.public if which == "public" else place.private[0]
+    place.ec2.delete_tags(Resources=[subnet], Tags=[{"Key": f"kubernetes.io/role/{role}"}])
+    assert wrong(place.settings()).keys() == {"network tags"}
+    assert f"{subnet} has no kubernetes.io/role/{role};" in wrong(place.settings())["network tags"]
+
+
+def test_profiles_are_held_against_the_zones_of_an_existing_network(cloud, settings, checkout):
+    zones = {
+        one["ZoneName"]: one["ZoneId"] for one in cloud.client("ec2").describe_availability_zones()["AvailabilityZones"]
+    }
+    there = settings.model_copy(update={"network": Place(cloud).settings()})
+    assert cloud_checks.zones_there(cloud, there) == {zones["us-east-1a"], zones["us-east-1b"]}
+    assert cloud_checks.zones_there(cloud, settings) == set()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "found"),
+    [
+        ({"environment": "Active", "project": "Active"}, "environment and project are active"),
+        ({"environment": "Active", "project": "Inactive"}, "project not active"),
+        ({}, "environment and project not active"),
+    ],
+)
+def test_budgets_count_nothing_until_their_tags_are_active_and_doctor_says_so(cloud, statuses, found):
+    client = cloud.client("ce")
+    tags = [{"TagKey": key, "Type": "UserDefined", "Status": status} for key, status in statuses.items()]
+    with Stubber(client) as stub:
+        asked = {"TagKeys": ["environment", "project"], "Type": "UserDefined"}
+        stub.add_response("list_cost_allocation_tags", {"CostAllocationTags": tags}, asked)
+        check = cloud_checks.cost_tags(_Session(client))
+    assert check.found == found
+    assert check.ok == ("are active" in found)
+    assert check.ok or "activate_cost_tags: true" in check.remedy
+
+
+def test_a_member_account_that_may_not_read_the_cost_tags_is_sent_to_the_paying_one(cloud):
+    client = cloud.client("ce")
+    with Stubber(client) as stub:
+        stub.add_client_error("list_cost_allocation_tags", "AccessDeniedException")
+        check = cloud_checks.cost_tags(_Session(client))
+    assert "ask the paying account for environment and project" in check.remedy
 
 
 def test_a_reservation_that_is_smaller_than_the_ceiling_is_told(cloud, settings):
