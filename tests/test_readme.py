@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,11 +28,14 @@ def test_every_make_target_in_the_readme_is_there():
 
 @pytest.mark.timeout(10 * SLOWEST)
 def test_the_readmes_commands_work_one_after_the_other(tmp_path):
-    (tmp_path / "data").symlink_to(PROJECT / "data")  # and what a command writes is not in the repository
+    for name in ("data", "infra"):
+        (tmp_path / name).symlink_to(PROJECT / name)  # and what a command writes is not in the repository
+    shutil.copytree(PROJECT / "stacks", tmp_path / "stacks")
+    shutil.copy(PROJECT / "Pulumi.yaml", tmp_path)
     places = {"XDG_DATA_HOME": str(tmp_path / "state"), "HOME": str(tmp_path)}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     commands = [command for command in COMMANDS if command.startswith("modelyard ")]
-    assert len(commands) == 10
+    assert len(commands) == 15
     try:
         for command in commands:
             done = subprocess.run(
