@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types lock bench schemas clean
+.PHONY: help setup demo test check lint types cluster check-cluster lock bench schemas clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## Make .venv from requirements.txt; does nothing when up to date
 
@@ -27,6 +27,12 @@ types: setup
 	@$(BIN)/mypy
 
 check: lint types test ## Lint, types and tests: what has to pass before a change lands
+
+cluster: setup ## Build Pulumi's engine and a Kubernetes control plane for tests (needs Go; half an hour the first time)
+	@$(BIN)/python -m tests.cluster build
+
+check-cluster: cluster ## The tests on the engine and the control plane
+	@MODELYARD_CLUSTER=required $(BIN)/pytest tests/cluster
 
 bench: setup ## Measure the local runner and the plan (needs the package registry and Node.js)
 	@$(BIN)/python bench/local_run.py
