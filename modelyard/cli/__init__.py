@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from modelyard.cli import bootstrap, demo, doctor, env, mirror, model, pipeline, prices, runner, up
+from modelyard.cli.output import guard_streams
 from modelyard.errors import SentenceError
 
 INTERRUPTED = 130
@@ -76,7 +77,14 @@ def main() -> None:
             signal.signal(number, signal.default_int_handler)
     for name in ("no_proxy", "NO_PROXY"):  # the runner and the model server are on this machine
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
+    if sys.stdout is None:  # as behind `>&-`
+        sys.exit(_tell("there is nowhere to print to: standard output is closed", 2))
+    guard_streams()
     code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except SentenceError as error:
+        code = _tell(str(error), error.code)
     gc.freeze()  # to take all that was imported apart again would take a second
     sys.exit(code)
 

@@ -1,6 +1,9 @@
 """What commands print: results on stdout, everything else on stderr; colour and movement with a terminal only."""
 
+import io
 import json
+import os
+import re
 import shlex
 import shutil
 import sys
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from modelyard.submit import Run, Step
 
 WIDE = 200
+STDOUT = 1
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys rather than shows; lines and tabs are not among them."""
 STYLES = {"SUCCEEDED": ("done", "green"), "FAILED": ("failed", "red"), "CANCELED": ("cancelled", "yellow")}
 
 
@@ -52,6 +58,43 @@ def within(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else ""
 
 
+class Stream(io.FileIO):
+    """Standard output or error as the process has it.
+
+    What nobody reads any more, as behind `| head -1`, goes nowhere; that a result can't be written is told, once.
+    """
+
+    _ended = False
+
+    def write(self, data: Any) -> int:
+        if not self._ended:
+            try:
+                return super().write(data) or 0
+            except BrokenPipeError:
+                self._ended = True
+            except OSError as error:
+                self._ended = True
+                if self.fileno() == STDOUT:
+                    raise RefusedError(f"the output can't be written: {error.strerror}") from error
+        return len(data)
+
+
+def guard_streams() -> None:
+    """Let output end well that can't be written, for want of a reader, of space, or of a character."""
+    for name, errors in (("stdout", "replace"), ("stderr", "backslashreplace")):
+        found = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 kept to the end
+        raw = Stream(found.fileno(), "wb", closefd=False)
+        text = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding=found.encoding, errors=errors, line_buffering=found.line_buffering
+        )
+        setattr(sys, name, text)
+
+
+def plain(text: str) -> str:
+    """A text with what a terminal would obey written out."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 class Screen:
     """Where a command prints; with `as_json` stdout gets one object and nothing else."""
 
@@ -68,12 +111,14 @@ class Screen:
 
     def note(self, text: str = "", style: str = "") -> None:
         """Tell what is going on."""
-        self._err.print(text, style=style or None)
+        self._err.print(plain(text), style=style or None)
 
     def show(self, result: "RenderableType", style: str = "") -> None:
         """Print a part of the result for people."""
         if self._as_json:
             return
+        if isinstance(result, str):
+            result = plain(result)
         if self._out.is_terminal:
             self._out.print(result, style=style or None, soft_wrap=isinstance(result, str))  # to be pasted as it is
             return
@@ -86,6 +131,7 @@ class Screen:
         """Print the whole result for programs."""
         if self._as_json:
             sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
+            sys.stdout.flush()
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -117,7 +163,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Seque
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        made.add_row(*(cell if isinstance(cell, Text) else Text(plain(str(cell))) for cell in row))
     return made
 
 

@@ -1,12 +1,16 @@
 """What all commands share."""
 
+import io
 import os
 import pty
 import subprocess
+from contextlib import redirect_stdout
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
+from modelyard.cli.output import Screen, table
 from tests.cli.terminal import PROGRAM, SECONDS, modelyard
 
 COMMANDS = [
@@ -74,3 +78,52 @@ def test_a_terminal_gets_colour():
 def test_an_empty_state_folder_is_refused_where_it_would_mean_the_current_one(refused):
     sentence = "Invalid value for '--state': it is empty; name a folder, or leave the option out"
     assert refused("model", "list", "--state", "") == sentence
+
+
+def shell(line, **environment):
+    """What a line of the shell gives, in which `modelyard` is the command: its exit code is that of the first part."""
+    script = f'set -o pipefail; modelyard() {{ {PROGRAM!r} "$@"; }}; {line}'
+    return subprocess.run(
+        ["/bin/bash", "-c", script],
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("words", ["env list", "env list --json", "--help"])
+def test_output_that_finds_no_space_is_a_sentence(words):
+    done = shell(f"modelyard {words} >/dev/full")
+    assert (done.returncode, done.stderr) == (2, b"modelyard: the output can't be written: No space left on device\n")
+
+
+def test_a_closed_output_is_a_sentence_and_closed_notes_are_none():
+    done = shell("modelyard env list >&-")
+    assert done.returncode == 2
+    assert done.stderr == b"modelyard: there is nowhere to print to: standard output is closed\n"
+    assert shell("modelyard env list 2>&-").stdout.startswith(b"stack ")
+
+
+@pytest.mark.parametrize("words", ["prices show '*'", "prices show '*' --json", "prices show --json '*' 2>&1"])
+def test_a_reader_that_goes_early_is_no_failure(words):
+    done = shell(f"modelyard {words} | head -c 5")
+    assert (done.returncode, len(done.stdout), done.stderr) == (0, 5, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_an_encoding_lacks_is_a_question_mark(encoding):
+    done = shell("modelyard env plan account.main", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?? " in done.stdout
+
+
+def test_what_a_terminal_would_obey_is_written_out():
+    cells = table(["what"], [["a\x1b]0;title\x07\u202eb"]])
+    with io.StringIO() as out, redirect_stdout(out):
+        Screen().show(cells)
+        Screen().show("one\x9b2J\nline")
+        text = out.getvalue()
+    assert text.splitlines()[1:] == ["a\\x1b]0;title\\x07\\u202eb", "one\\x9b2J", "line"]
+    assert "\x1b" not in text
