@@ -57,7 +57,7 @@ def read(path: Path) -> Graph:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path} is larger than {LARGEST >> 20} MB: it is no plan and no state")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -68,11 +68,17 @@ def read(path: Path) -> Graph:
         where = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise ValueError(f"{path} is not JSON{where}: perhaps only a part of it was written") from None
     try:
-        return Graph("", tuple(_resource(entry) for entry in _entries(document)), {})
+        resources = tuple(_resource(entry) for entry in _entries(document))
     except (AttributeError, KeyError, TypeError):
         raise ValueError(
             f"{path} is neither a plan (modelyard env plan --json) nor a state (pulumi stack export)"
         ) from None
+    return Graph(_stack(resources), resources, {})
+
+
+def _stack(resources: tuple[Resource, ...]) -> str:
+    """Whose they are by their URNs; "" if there are none."""
+    return next((one.urn.removeprefix("urn:pulumi:").partition("::")[0] for one in resources), "")
 
 
 def _entries(document: Any) -> list[Any]:

@@ -76,6 +76,12 @@ def test_a_saved_plan_does_not_differ_from_itself(tmp_path):
     assert (result.created, result.deleted, result.changed) == ((), (), {})
 
 
+def test_a_byte_order_mark_says_nothing(tmp_path):
+    path = saved(tmp_path, plan())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert difference(read(path), plan()).changed == {}
+
+
 def test_what_is_new_gone_and_changed_is_named_by_urn(tmp_path):
     result = difference(read(saved(tmp_path, plan(extra=["old"]))), plan(retention=30, extra=["new"]))
     assert result.created == (f"{URN}aws:sqs/queue:Queue::new",)
