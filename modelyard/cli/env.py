@@ -94,6 +94,8 @@ def plan(  # noqa: PLR0913, PLR0917 each is an option of the command
 
         made = plans.plan(root, env, today=datetime.now(UTC).date(), against=against)
     screen = Screen(as_json=as_json or output is not None)
+    for note in made.notes:
+        screen.note(note)
     if html:
         from modelyard.plan.page import page
 

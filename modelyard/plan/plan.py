@@ -36,6 +36,8 @@ class Plan:
     against: Path | None
     """The earlier plan or the state that `difference` is against."""
     difference: Difference | None
+    notes: tuple[str, ...] = ()
+    """What to know of the difference, or of why there is none."""
 
     def json(self) -> dict[str, Any]:
         """The whole plan as plain data, the same for the same files."""
@@ -56,11 +58,7 @@ def plan(root: Path, name: str, *, today: date, against: Path | None = None) -> 
     """
     stack = stacks.load(root / "stacks", name)
     granted = waivers.load(root / "stacks", [control.name for control in CONTROLS])
-    before = against or next((file for file in [saved(root, name)] if file.exists()), None)
-    try:
-        earlier = read(before) if before else None
-    except ValueError as error:
-        raise RefusedError(str(error)) from error
+    before, earlier, notes = _earlier(root, name, against)
     graph = graph_of(root, stack)
     return Plan(
         stack=stack,
@@ -70,7 +68,31 @@ def plan(root: Path, name: str, *, today: date, against: Path | None = None) -> 
         findings=tuple(findings(graph, stack, granted, today)),
         against=before,
         difference=difference(earlier, graph) if earlier else None,
+        notes=notes,
     )
+
+
+def _earlier(root: Path, name: str, against: Path | None) -> tuple[Path | None, Graph | None, tuple[str, ...]]:
+    """What to compare with, and what to say of it. A saved plan that can't be read keeps nobody from a new one."""
+    before = against or saved(root, name)
+    if not against and not before.exists():
+        return None, None, ()
+    try:
+        earlier = _read(before, name)
+    except ValueError as error:
+        if against:
+            raise RefusedError(str(error)) from error
+        return None, None, (f"not compared with the plan that was saved last: {error}; --save writes it anew",)
+    if against and not earlier.resources:
+        return before, earlier, (f"{before} holds no resources, so everything is new",)
+    return before, earlier, ()
+
+
+def _read(file: Path, name: str) -> Graph:
+    earlier = read(file)
+    if earlier.stack not in ("", name):
+        raise ValueError(f"{file} is of the stack {earlier.stack}, and this is {name}")
+    return earlier
 
 
 def graph_of(root: Path, stack: Stack) -> Graph:

@@ -34,6 +34,8 @@ if config["cost_center"] == "refused":
 if "kubeconfig" not in config.get("cluster", {}):
     pulumi.export("key", Storage("storage").key.arn)
 '''
+
+
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A project with the shipped stacks and a small program; commands are typed in it."""
@@ -180,6 +182,28 @@ def test_what_is_no_plan_is_refused(root, refused, text, sentence):
     if text is not None:
         (root / "other.json").write_text(text)
     assert refused("env", "plan", "dev", "--against", "other.json") == sentence
+
+
+def test_a_damaged_saved_plan_is_noted_and_written_anew(root, typed):
+    kept = root / ".modelyard" / "plans" / "dev.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text('{"resources": [')
+    said = typed("env", "plan", "dev", "--json", "--fail-on", "never")
+    assert (said.code, said.json["difference"]) == (0, None)
+    assert "not compared with the plan that was saved last" in said.err
+    assert "dev.json is not JSON at line 1" in said.err
+    assert typed("env", "plan", "dev", "--save", "--fail-on", "never").code == 0
+    said = typed("env", "plan", "dev", "--json", "--fail-on", "never")
+    assert (said.err, said.json["difference"]) == ("", {"created": [], "deleted": [], "changed": {}})
+
+
+def test_another_stack_s_plan_is_refused_and_an_empty_state_is_told(root, typed, refused):
+    (root / "other.json").write_text(typed("env", "plan", "prod", "--json").out)
+    sentence = refused("env", "plan", "dev", "--against", "other.json")
+    assert sentence == "other.json is of the stack prod, and this is dev"
+    (root / "empty.json").write_text('{"version": 3, "deployment": {}}')
+    said = typed("env", "plan", "dev", "--against", "empty.json")
+    assert said.err == "empty.json holds no resources, so everything is new\n"
 
 
 def test_the_plan_is_printed_as_terraform_s_and_nothing_else(root, typed, refused):
