@@ -170,14 +170,18 @@ def projected(old: Any, live: Any) -> Any:
     if live is None:
         return old
     if isinstance(old, list) and isinstance(live, list):
-        rest = list(live)
+        rest, same = list(live), []
         for one in old:
-            same = next((other for other in rest if projected(one, other) == one), None)
-            if same is None:
-                return live
-            rest.remove(same)
-        return live if rest else old
+            if (found := next((other for other in rest if projected(one, other) == one), None)) is not None:
+                rest.remove(found)
+                same.append(one)
+        return [*same, *map(_said_of, rest)]
     return old if _meaning(old) == _meaning(live) else live
+
+
+def _said_of(value: Any) -> Any:
+    """What AWS says of an element, without what it leaves open."""
+    return {k: v for k, v in value.items() if v not in (None, [])} if isinstance(value, dict) else value
 
 
 def _meaning(value: Any) -> Any:
