@@ -287,7 +287,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:ec2/route:Route": Kind(
         service="ec2",
-        id="{routeTableId}|{destinationCidrBlock}",
+        id="{routeTableId}_{destinationCidrBlock}",
         create=Op("create_route", {"*": "{*}"}),
         read=(
             Op(
