@@ -181,11 +181,25 @@ class _Search:
         try:
             self._engine.refresh(lambda _: None, sorted({*tried, *others}))
         except FailedError as error:
-            self._engine.put_state(before)  # so that nothing is forgotten
-            raise FailedError(
-                f"what the interruption left can't be read, and the state is as before: {error}"
-            ) from error
+            self._engine.put_state(before)
+            self._look_singly(tried, others, error)
+            return
         self._settle(tried)
+
+    def _look_singly(self, tried: Mapping[str, str], others: set[str], error: FailedError) -> None:
+        """One that can't be read doesn't keep the others from being found."""
+        if len(tried) + len(others) > 1:
+            for urn, identity in tried.items():
+                self._look({urn: identity}, set())
+            for urn in others:
+                self._look({}, {urn})
+            return
+        for urn, identity in tried.items():
+            self._done.to_remove.append(
+                f"{type_of(urn)} {identity}: {_name(urn)} may be that, but can't be read: {error}"
+            )
+        for urn in others:
+            raise FailedError(f"what came of {_name(urn)} can't be read: {error}") from error
 
     def _settle(self, tried: Mapping[str, str]) -> None:
         """Keep what is there and ours; what is somebody else's leaves the state again."""

@@ -55,7 +55,8 @@ def interrupt(project, point, *words, each):
         faults = [{"fault": "kill", "match": "aws:*", "operation": operation, "nth": nth, "program": True}]
         process = project.start(*words, faults=faults)
         _, err = process.communicate(timeout=300)
-        return err if process.returncode < 0 else None
+        assert process.returncode in (0, -9), err
+        return err if process.returncode else None
     process = project.start(*words)
     lines = []
     for line in process.stderr:
@@ -64,6 +65,7 @@ def interrupt(project, point, *words, each):
             kill(process)
             return "".join(lines)
     process.communicate()
+    assert process.returncode == 0, "".join(lines)
     return None
 
 
