@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import catalog
-from infra.aws.addons import Addons, AddonsArgs
+from infra.aws.addons import Addons, AddonsArgs, SharedFiles
 from infra.aws.alerts import Alerts, AlertsArgs
 from infra.aws.audit import Audit, AuditArgs
 from infra.aws.backup import Backup, BackupArgs
@@ -111,17 +111,6 @@ class Environment(pulumi.ComponentResource):
             ),
             child,
         )
-        addons = Addons(
-            "addons",
-            AddonsArgs(
-                environment=environment,
-                account_id=account_id,
-                lifetime=lifetime,
-                cluster_name=cluster.name,
-                cluster_arn=cluster.arn,
-            ),
-            pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[nodes])),
-        )
         storage = Storage(
             "storage",
             StorageArgs(
@@ -134,6 +123,21 @@ class Environment(pulumi.ComponentResource):
                 **place,
             ),
             child,
+        )
+        files = settings.storage.file_system
+        addons = Addons(
+            "addons",
+            AddonsArgs(
+                environment=environment,
+                account_id=account_id,
+                lifetime=lifetime,
+                cluster_name=cluster.name,
+                cluster_arn=cluster.arn,
+                files=SharedFiles(kind=files.kind, arn=storage.file_system_arn)
+                if files and storage.file_system_arn
+                else None,
+            ),
+            pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[nodes])),
         )
         registry = Registry(
             "registry",

@@ -16,10 +16,16 @@ ADDONS = {
     "coredns": "v1.13.2-eksbuild.3",
     "kube-proxy": "v1.35.0-eksbuild.2",
     "aws-ebs-csi-driver": "v1.57.1-eksbuild.1",
+    "aws-efs-csi-driver": "v3.3.0-eksbuild.1",
+    "aws-fsx-csi-driver": "v1.9.0-eksbuild.1",
     "eks-pod-identity-agent": "v1.3.10-eksbuild.2",
     "metrics-server": "v0.8.1-eksbuild.4",
 }
-"""EKS add-ons, as built for that Kubernetes version; metrics-server's is from a published map of add-on versions."""
+"""EKS add-ons, as built for that Kubernetes version; metrics-server's is from a published map of add-on versions.
+
+Those for EFS and FSx are from the versions that AWS's Global Capacity Orchestrator pins in 2026 (EFS's also in
+github.com/zalando-incubator/kubernetes-on-aws, pull request 11666); that they are offered for it is not said there.
+"""
 
 POSTGRESQL = "17"
 MYSQL = "8.4"

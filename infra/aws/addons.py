@@ -3,8 +3,9 @@
 from __future__ import annotations  # a name like aws.eks.Addon loads all of EKS when it is read
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pulumi
 import pulumi_aws as aws
@@ -23,6 +24,17 @@ itself, so that on system nodes alone the add-on would never be ready."""
 EBS_POLICY = "arn:aws:iam::aws:policy/AmazonEBSCSIDriverPolicyV2"
 """Unlike its first version it reaches only volumes that the driver made (AWS managed policy reference, 2026-04-16)."""
 
+EFS_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEFSCSIDriverPolicy"
+"""It makes and deletes access points of its own (EKS user guide, "Amazon EFS CSI driver"; read 2026-11-21)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedFiles:
+    """The file system whose driver there is to be."""
+
+    kind: Literal["efs", "lustre"]
+    arn: pulumi.Input[str]
+
 
 @dataclass(frozen=True, kw_only=True)
 class AddonsArgs:
@@ -33,6 +45,7 @@ class AddonsArgs:
     lifetime: Lifetime
     cluster_name: pulumi.Input[str]
     cluster_arn: pulumi.Input[str]
+    files: SharedFiles | None
 
 
 class Addons(pulumi.ComponentResource):
@@ -40,6 +53,7 @@ class Addons(pulumi.ComponentResource):
 
     - CoreDNS and the metrics server
     - the EBS CSI driver, its role by pod identity, and the key by which the volumes of pods are encrypted
+    - the CSI driver of the shared file system, where there is one, with its roles
     """
 
     volume_key_arn: pulumi.Output[str]
@@ -85,8 +99,33 @@ class Addons(pulumi.ComponentResource):
             identity,
         )
 
+        if args.files is not None:
+            self._files(name, args, args.files)
         self.volume_key_arn = key.arn
         self.register_outputs({"volume_key_arn": self.volume_key_arn})
+
+    def _files(self, name: str, args: AddonsArgs, files: SharedFiles) -> None:
+        driver = "efs" if files.kind == "efs" else "fsx"
+        policies: dict[str, Callable[[str], iam.Document] | None] = {"controller": finds_files}
+        if files.kind == "efs":
+            policies = {"controller": None, "node": mounts_files}
+        identities = [
+            PodIdentity(
+                f"{name}-{driver}-csi-{part}",
+                PodIdentityArgs(
+                    role_name=f"modelyard-{args.environment}-{driver}-csi-{part}",
+                    purpose=f"The {part} of the CSI driver of the shared file system",
+                    account_id=args.account_id,
+                    cluster_arn=args.cluster_arn,
+                    managed_policy=None if policy else EFS_POLICY,
+                    policy=pulumi.Output.from_input(files.arn).apply(policy) if policy else None,
+                    service_account=f"{driver}-csi-{part}-sa",
+                ),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for part, policy in policies.items()
+        ]
+        install(name, f"aws-{driver}-csi-driver", args.cluster_name, pulumi.ResourceOptions(parent=self), *identities)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,15 +136,16 @@ class PodIdentityArgs:
     purpose: str
     account_id: str
     cluster_arn: pulumi.Input[str]
-    managed_policy: str
     service_account: str
+    managed_policy: str | None = None
+    policy: pulumi.Input[iam.Document] | None = None
 
 
 class PodIdentity(pulumi.ComponentResource):
     """The role of an add-on's pods.
 
     - the role, for pods of one cluster alone
-    - AWS's policy for that add-on
+    - AWS's policy for that add-on, or one of ours
     """
 
     role_arn: pulumi.Output[str]
@@ -122,7 +162,12 @@ class PodIdentity(pulumi.ComponentResource):
             assume_role_policy=pulumi.Output.json_dumps(trust),
             opts=child,
         )
-        aws.iam.RolePolicyAttachment(f"{name}-policy", role=role.name, policy_arn=args.managed_policy, opts=child)
+        if args.managed_policy is not None:
+            aws.iam.RolePolicyAttachment(f"{name}-policy", role=role.name, policy_arn=args.managed_policy, opts=child)
+        if args.policy is not None:
+            aws.iam.RolePolicy(
+                f"{name}-own-policy", role=role.name, policy=pulumi.Output.json_dumps(args.policy), opts=child
+            )
 
         self.service_account = args.service_account
         self.role_arn = role.arn
@@ -135,17 +180,9 @@ def install(
     addon: str,
     cluster_name: pulumi.Input[str],
     opts: pulumi.ResourceOptions,
-    identity: PodIdentity | None = None,
+    *identities: PodIdentity,
 ) -> aws.eks.Addon:
     """An add-on of the pinned version, whose settings are ours and nobody else's."""
-    identities: list[aws.eks.AddonPodIdentityAssociationArgs] = []
-    if identity:
-        identities.append(
-            aws.eks.AddonPodIdentityAssociationArgs(
-                role_arn=identity.role_arn, service_account=identity.service_account
-            )
-        )
-        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[identity]))
     return aws.eks.Addon(
         f"{name}-{addon}",
         cluster_name=cluster_name,
@@ -154,8 +191,27 @@ def install(
         resolve_conflicts_on_create="OVERWRITE",
         resolve_conflicts_on_update="OVERWRITE",
         configuration_values=json.dumps(VALUES[addon]) if addon in VALUES else None,
-        pod_identity_associations=identities or None,
-        opts=opts,
+        pod_identity_associations=[
+            aws.eks.AddonPodIdentityAssociationArgs(role_arn=each.role_arn, service_account=each.service_account)
+            for each in identities
+        ]
+        or None,
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(identities))),
+    )
+
+
+def finds_files(file_system_arn: str) -> iam.Document:
+    """What Lustre's controller needs where volumes are of the file system that is there: nothing but to find it."""
+    return iam.document(iam.allow("Find", ["fsx:DescribeFileSystems"], [file_system_arn]))
+
+
+def mounts_files(file_system_arn: str) -> iam.Document:
+    """What a mount by role needs, which EFS asks for by its policy; Lustre asks for none (EFS User Guide)."""
+    mount = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+    return iam.document(
+        iam.allow("Mount", mount, [file_system_arn]),
+        iam.allow("Find", ["elasticfilesystem:DescribeMountTargets"], [file_system_arn]),
+        iam.allow("Zones", ["ec2:DescribeAvailabilityZones"], ["*"]),
     )
 
 

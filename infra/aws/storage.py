@@ -60,6 +60,7 @@ class Storage(pulumi.ComponentResource):
     key_arns: dict[str, pulumi.Output[str]]
     """Of the buckets but `logs`, which S3's own key encrypts, and of the file system as `files`."""
     file_system_id: pulumi.Output[str] | None
+    file_system_arn: pulumi.Output[str] | None
     backed_up_arns: list[pulumi.Output[str]]
     """File systems for AWS Backup: EFS. It can't back up a Lustre that is joined with a bucket."""
 
@@ -82,7 +83,7 @@ class Storage(pulumi.ComponentResource):
         self.buckets = {part: bucket.name for part, bucket in buckets.items()}
         self.bucket_arns = {part: bucket.arn for part, bucket in buckets.items()}
         self.key_arns = {part: bucket.key_arn for part, bucket in buckets.items() if bucket.key_arn is not None}
-        self.file_system_id = None
+        self.file_system_id = self.file_system_arn = None
         self.backed_up_arns = []
         if args.settings.file_system is not None:
             self._file_system(name, args, args.settings.file_system)
@@ -134,7 +135,7 @@ class Storage(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.file_system_id = files.id
+        self.file_system_id, self.file_system_arn = files.id, files.arn
 
     def _efs(self, name: str, args: StorageArgs) -> None:
         files = aws.efs.FileSystem(
@@ -164,7 +165,7 @@ class Storage(pulumi.ComponentResource):
                 security_groups=[group],
                 opts=pulumi.ResourceOptions(parent=self),
             )
-        self.file_system_id = files.id
+        self.file_system_id, self.file_system_arn = files.id, files.arn
         self.backed_up_arns = [files.arn]
 
     def _mountable(
