@@ -31,6 +31,7 @@ class Format(StrEnum):
     """What else a plan can be written as."""
 
     TERRAFORM_PLAN = "terraform-plan"
+    CHECKOV_BASELINE = "checkov-baseline"
 
 
 class Threshold(StrEnum):
@@ -74,7 +75,12 @@ def plan(  # noqa: PLR0913, PLR0917 each is an option of the command
     ] = None,
     output: Annotated[
         Format | None,
-        typer.Option("--format", help="Print the plan as Terraform's, for tools that judge those.", show_default=False),
+        typer.Option(
+            "--format",
+            help="Print the plan as Terraform's, for tools that judge those, or what `checkov --baseline` takes of the"
+            " waivers.",
+            show_default=False,
+        ),
     ] = None,
     fail_on: Annotated[Threshold, typer.Option(help="The least severity of a finding that fails.")] = Threshold.HIGH,
     full: Annotated[bool, typer.Option("--full", help="Show every resource and every line of the price.")] = False,
@@ -88,11 +94,11 @@ def plan(  # noqa: PLR0913, PLR0917 each is an option of the command
         raise RefusedError("--json and --format both print the plan; take one of them")
     from datetime import UTC, datetime
 
-    root = project()
+    root, today = project(), datetime.now(UTC).date()
     with _without_collection(), settings_sentences():
         from modelyard.plan import plan as plans
 
-        made = plans.plan(root, env, today=datetime.now(UTC).date(), against=against)
+        made = plans.plan(root, env, today=today, against=against)
     screen = Screen(as_json=as_json or output is not None)
     for note in made.notes:
         screen.note(note)
@@ -103,7 +109,13 @@ def plan(  # noqa: PLR0913, PLR0917 each is an option of the command
         screen.note(f"page: {short(html.absolute())}")
     if save:
         screen.note(f"saved: {short(plans.save(root, made))}")
-    if output:
+    if output is Format.CHECKOV_BASELINE:
+        from modelyard.plan.checkov import baseline, without_effect
+
+        for waiver in without_effect(made.graph, made.waivers):
+            screen.note(f"the waiver of {waiver.policy} on {waiver.resources} matches nothing in {made.stack.name}")
+        screen.finish(baseline(made.graph, made.waivers, today))
+    elif output:
         from modelyard.plan.terraform import terraform_plan
 
         screen.finish(terraform_plan(made.graph))

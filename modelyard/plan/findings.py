@@ -25,6 +25,7 @@ from modelyard.plan.graph import UNKNOWN, Graph, Resource
 
 RANKS = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 UNUSED = "waiver-in-use"
+EXPIRED = "waiver-not-expired"
 Violation = tuple[Control, str, str]
 """Which control, the URN, the message."""
 
@@ -53,7 +54,7 @@ def findings(graph: Graph, settings: AccountStack | EnvironmentStack, waivers: W
     """Every violation in a stack, the most severe first, the waived ones among them; then waivers without use."""
     found = [_finding(violation, settings, waivers, today) for violation in _violations(graph, today)]
     found.sort(key=lambda finding: -finding.rank)
-    return found + list(_unused(graph, found, waivers))
+    return [*found, *_unused(graph, found, waivers), *_expired(graph, waivers, today)]
 
 
 def _violations(graph: Graph, today: date) -> Iterator[Violation]:
@@ -131,22 +132,40 @@ def _finding(violation: Violation, settings: AccountStack | EnvironmentStack, wa
 
 def _unused(graph: Graph, found: list[Finding], waivers: Waivers) -> Iterator[Finding]:
     """Waivers that this stack could need and doesn't; those of Checkov's checks are held against its own report."""
+    for waiver in _granted_here(graph, waivers):
+        if CHECKOV.fullmatch(waiver.policy) or any(waiver.covers(one.policy, one.urn) for one in found):
+            continue
+        message = (
+            f"the waiver of {waiver.policy} matches nothing in {graph.stack}: remove it, "
+            "or let resources begin with the stack that it is for, as urn:pulumi:dev::*"
+        )
+        yield _of_waiver(UNUSED, waiver, waivers, message)
+
+
+def _expired(graph: Graph, waivers: Waivers, today: date) -> Iterator[Finding]:
+    """Waivers of Checkov's checks, whose findings are not here to say it."""
+    for waiver in _granted_here(graph, waivers):
+        if CHECKOV.fullmatch(waiver.policy) and waiver.expired(today):
+            message = f"the waiver of {waiver.policy} on {waiver.resources} expired on {waiver.expires}"
+            yield _of_waiver(EXPIRED, waiver, waivers, message)
+
+
+def _granted_here(graph: Graph, waivers: Waivers) -> Iterator[Waiver]:
+    """Those that aren't for another stack alone."""
     here = f"urn:pulumi:{graph.stack}::"
     for waiver in waivers.granted:
-        elsewhere = waiver.resources.startswith("urn:pulumi:") and not waiver.resources.startswith(here)
-        used = any(waiver.covers(finding.policy, finding.urn) for finding in found)
-        if CHECKOV.fullmatch(waiver.policy) or elsewhere or used:
-            continue
-        yield Finding(
-            policy=UNUSED,
-            severity=Severity.LOW,
-            control=(),
-            urn="",
-            message=(
-                f"the waiver of {waiver.policy} matches nothing in {graph.stack}: remove it, "
-                "or let resources begin with the stack that it is for, as urn:pulumi:dev::*"
-            ),
-            setting="waivers",
-            file=shown(waivers.document.path),
-            line=waivers.line(waiver),
-        )
+        if waiver.resources.startswith(here) or not waiver.resources.startswith("urn:pulumi:"):
+            yield waiver
+
+
+def _of_waiver(policy: str, waiver: Waiver, waivers: Waivers, message: str) -> Finding:
+    return Finding(
+        policy=policy,
+        severity=Severity.LOW,
+        control=(),
+        urn="",
+        message=message,
+        setting="waivers",
+        file=shown(waivers.document.path),
+        line=waivers.line(waiver),
+    )

@@ -13,6 +13,7 @@ import pulumi
 from infra.policy import CONTROLS
 from infra.settings import stacks, waivers
 from infra.settings.stacks import EnvironmentStack, Stack
+from infra.settings.waivers import Waivers
 from modelyard.errors import RefusedError
 from modelyard.plan.difference import Difference, difference, read
 from modelyard.plan.findings import Finding, findings
@@ -33,6 +34,7 @@ class Plan:
     bill: Bill
     quotas: tuple[Need, ...]
     findings: tuple[Finding, ...]
+    waivers: Waivers
     against: Path | None
     """The earlier plan or the state that `difference` is against."""
     difference: Difference | None
@@ -66,6 +68,7 @@ def plan(root: Path, name: str, *, today: date, against: Path | None = None) -> 
         bill=price(graph, stack),
         quotas=tuple(needs(graph, stack)),
         findings=tuple(findings(graph, stack, granted, today)),
+        waivers=granted,
         against=before,
         difference=difference(earlier, graph) if earlier else None,
         notes=notes,

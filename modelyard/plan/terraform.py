@@ -18,10 +18,9 @@ NOT_DRAWN = ("region", "ownerId")
 def terraform_plan(graph: Graph) -> dict[str, Any]:
     """Every AWS resource as Terraform would create it; `unmapped` lists the resources that it has no name for."""
     table = names()
-    mapped = [resource for resource in graph.resources if resource.type in table]
-    addresses = _addresses(mapped, table)
+    found = addresses(graph)
     by_urn = {resource.urn: resource for resource in graph.resources}
-    exported = [_Exported(resource, table[resource.type], addresses, by_urn) for resource in mapped]
+    exported = [_Exported(by_urn[urn], table[by_urn[urn].type], found, by_urn) for urn in found]
     return {
         "format_version": "1.2",
         "terraform_version": "1.13.0",
@@ -52,11 +51,14 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def _addresses(resources: list[Resource], table: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def addresses(graph: Graph) -> dict[str, str]:
     """An address by URN: Terraform has no parents in an address, so that a name may come twice."""
-    addresses: dict[str, str] = {}
+    table = names()
+    found: dict[str, str] = {}
     taken: set[str] = set()
-    for resource in resources:
+    for resource in graph.resources:
+        if resource.type not in table:
+            continue
         name = re.sub(r"[^\w-]", "_", resource.name)
         address = name = f"{table[resource.type]['type']}.{name if name[:1].isalpha() else f'_{name}'}"
         number = 1
@@ -64,8 +66,8 @@ def _addresses(resources: list[Resource], table: Mapping[str, Mapping[str, Any]]
             number += 1
             address = f"{name}_{number}"
         taken.add(address)
-        addresses[resource.urn] = address
-    return addresses
+        found[resource.urn] = address
+    return found
 
 
 class _Part(NamedTuple):

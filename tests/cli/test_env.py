@@ -215,6 +215,40 @@ def test_the_plan_is_printed_as_terraform_s_and_nothing_else(root, typed, refuse
     )
 
 
+def granted(root, *waivers):
+    reason = "This is only a test of waivers"
+    given = [{"policy": policy, "resources": where, "reason": reason, "expires": day} for policy, where, day in waivers]
+    (root / "stacks" / "waivers.yaml").write_text(json.dumps({"waivers": given}))
+
+
+def test_checkov_is_told_what_is_waived_and_valid_resource_by_resource(root, typed):
+    granted(
+        root,
+        ("CKV_AWS_144", "storage-d*", "2999-01-01"),
+        ("CKV2_AWS_62", "*", "2999-01-01"),
+        ("CKV_AWS_7", "storage-key", "2020-01-01"),
+        ("CKV_AWS_21", "urn:pulumi:prod::*", "2999-01-01"),
+        ("s3-versioning", "*", "2999-01-01"),
+    )
+    said = typed("env", "plan", "dev", "--format", "checkov-baseline", "--fail-on", "never")
+    (only,) = said.json["failed_checks"]
+    found = {one["resource"]: one["check_ids"] for one in only["findings"]}
+    assert found == {
+        "aws_kms_key.storage-key": ["CKV2_AWS_62"],
+        "aws_s3_bucket.storage-data": ["CKV2_AWS_62", "CKV_AWS_144"],
+    }
+    assert said.err == "the waiver of CKV_AWS_21 on urn:pulumi:prod::* matches nothing in dev\n"
+
+
+def test_an_expired_waiver_of_checkov_is_a_finding(root, typed):
+    granted(root, ("CKV_AWS_7", "storage-key", "2020-01-01"), ("CKV_AWS_7", "urn:pulumi:prod::*", "2020-01-01"))
+    found = [one for one in typed("env", "plan", "dev", "--json").json["findings"] if one["setting"] == "waivers"]
+    assert [(one["severity"], one["message"]) for one in found] == [
+        ("low", "the waiver of CKV_AWS_7 on storage-key expired on 2020-01-01")
+    ]
+    assert found[0]["file"] == "stacks/waivers.yaml"
+
+
 def test_a_page_is_written(root, typed, refused):
     said = typed("env", "plan", "dev", "--html", "plan.html", "--fail-on", "never")
     assert said.err == "page: plan.html\n"

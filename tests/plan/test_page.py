@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from infra.settings.waivers import Waivers
 from modelyard.plan.difference import Change, Difference
 from modelyard.plan.page import _style, page
 from modelyard.plan.picture import picture
@@ -52,6 +53,7 @@ def planned(shape, settings, **changes):
         "bill": price(shape, settings),
         "quotas": tuple(needs(shape, settings)),
         "findings": (),
+        "waivers": Waivers((), settings.document),
         "against": None,
         "difference": None,
     }
