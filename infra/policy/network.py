@@ -1,6 +1,8 @@
 """The network, and who may reach what in it."""
 
+import ipaddress
 from collections.abc import Iterator
+from typing import Any
 
 from pulumi_policy import Severity
 
@@ -12,7 +14,19 @@ GROUP_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
 INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 DEFAULT_GROUP = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
 FLOW_LOG = "aws:ec2/flowLog:FlowLog"
-EVERYBODY = ("0.0.0.0/0", "::/0")
+CLUSTER = "aws:eks/cluster:Cluster"
+SUBNET = "aws:ec2/subnet:Subnet"
+WIDEST = {4: 8, 6: 32}
+"""A range with a shorter prefix isn't somebody's own: 8 for 10.0.0.0/8, 32 for what a provider gets."""
+
+
+@together("network-checked", Severity.LOW, [1, 2, 4], "FSBP EC2.2, EC2.6; CIS 5.4.3", setting="network")
+def network_checked(stack: Stack) -> Iterator[tuple[Item, str]]:
+    """The cluster stands in a VPC of this stack, which the controls of networks can see."""
+    own = {subnet.urn for vpc in stack.of(VPC) for subnet in stack.that_use(vpc, SUBNET, "vpcId")}
+    for cluster in stack.of(CLUSTER):
+        if not cluster.used("vpcConfig") & own:
+            yield cluster, "not checked: the network is yours, with its flow logs, routes and default security group"
 
 
 @together("vpc-flow-logs", Severity.MEDIUM, [4], "FSBP EC2.6; CKV2_AWS_11", setting="network")
@@ -45,9 +59,12 @@ def no_open_ingress(item: Item) -> Iterator[str]:
         sources = [item.at("cidrIpv4"), item.at("cidrIpv6")]
     else:
         sources = _sources(item.props) if item.at("type") == "ingress" else []
-    for source in sources:
-        if isinstance(source, str) and source in EVERYBODY:
-            yield f"it lets in {source}"
+    ranges = [ipaddress.ip_network(source, strict=False) for source in sources if isinstance(source, str)]
+    for version, widest in WIDEST.items():
+        of_version: list[Any] = [one for one in ranges if one.version == version]
+        for joined in ipaddress.collapse_addresses(of_version):
+            if joined.prefixlen < widest:
+                yield f"it lets in {joined}"
 
 
 def _sources(rule: dict[str, object]) -> list[object]:
