@@ -1,5 +1,6 @@
 """IAM documents as plain data, made by functions that refuse what is too wide."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,41 @@ READS = ("Get", "List", "Describe", "BatchGet", "View", "Search", "Query", "Scan
 """How the names of actions begin that change nothing."""
 
 
+BOUNDS_RESOURCES = re.compile(
+    r"(aws|[a-z0-9-]+):(ResourceTag|RequestTag)/.+|iam:(PassedToService|AWSServiceName)|ec2:SourceInstanceARN"
+    r"|kms:(ViaService|ResourceAliases|GrantIsForAWSResource)|cloudwatch:namespace"
+)
+"""Keys of conditions that say which resources are meant, or on whose behalf they are changed."""
+BOUNDS_CALLERS = re.compile(
+    r"aws:(Principal(Account|Arn|OrgID|OrgPaths)|Source(Account|Arn|OrgID|OrgPaths|Vpc|Vpce|VpcArn)|userid)"
+    r"|kms:CallerAccount|elasticfilesystem:AccessPointArn"
+)
+"""Keys of conditions that say who is meant."""
+POSITIVE = re.compile(r"(ForAnyValue:)?(String(Equals|Like|EqualsIgnoreCase)|Arn(Equals|Like)|Bool)")
+"""Operators that only hold where the key is there, and is one of the values."""
+
+
 def document(*statements: Statement) -> Document:
     """A policy document. Raises ValueError for two statements of one Sid."""
     sids = [statement["Sid"] for statement in statements]
     if len(set(sids)) < len(sids):
         raise ValueError(f"two statements share a Sid: {', '.join(sids)}")
     return {"Version": VERSION, "Statement": list(statements)}
+
+
+def everything(resource: str) -> bool:
+    """Whether it is every resource, of all services or of one: `*`, or `arn:aws:s3:::*`."""
+    return set(resource.split(":", 5)[-1]) <= set("*?/:")
+
+
+def narrows(conditions: Conditions, keys: re.Pattern[str]) -> bool:
+    """Whether some condition lets through only certain values of one of these keys."""
+    return any(
+        POSITIVE.fullmatch(operator) and keys.fullmatch(key) and values and not any(map(everything, values))
+        for operator, wanted in conditions.items()
+        for key, value in wanted.items()
+        for values in [[str(one) for one in (value if isinstance(value, list | tuple) else [value])]]
+    )
 
 
 def allow(
@@ -32,7 +62,8 @@ def allow(
         service, _, name = action.partition(":")
         if not name or name == "*" or service == "*":
             raise ValueError(f"{sid}: {action!r} allows too much: name the actions")
-        if "*" in resources and not conditions and not name.startswith(READS):
+        wide = any(map(everything, resources)) and not narrows(conditions or {}, BOUNDS_RESOURCES)
+        if wide and not name.startswith(READS):
             raise ValueError(
                 f"{sid}: {action} changes things and is allowed on every resource; name them, or a condition"
             )

@@ -5,7 +5,7 @@ from typing import Any
 
 from pulumi_policy import Severity
 
-from infra.aws.iam import READS
+from infra.aws.iam import BOUNDS_CALLERS, BOUNDS_RESOURCES, READS, everything, narrows
 from infra.policy.control import Item, Stack, each, listed, statements, together
 
 ROLE = "aws:iam/role:Role"
@@ -17,6 +17,7 @@ OF_IDENTITIES = {
 OF_RESOURCES = {
     ROLE: "assumeRolePolicy",
     "aws:backup/vaultPolicy:VaultPolicy": "policy",
+    "aws:ecr/registryPolicy:RegistryPolicy": "policy",
     "aws:ecr/repositoryPolicy:RepositoryPolicy": "policy",
     "aws:efs/fileSystemPolicy:FileSystemPolicy": "policy",
     "aws:kms/key:Key": "policy",
@@ -50,9 +51,10 @@ def no_wildcards(item: Item) -> Iterator[str]:
 
 @each("iam-writes-named", Severity.HIGH, [9], "CKV_AWS_290, 355", ROLE, *OF_IDENTITIES)
 def writes_named(item: Item) -> Iterator[str]:
-    """What changes something is allowed on named resources, or under a condition."""
+    """What changes something is allowed on named resources, or under a condition that says which ones."""
     for one in _granted(item):
-        if "*" not in listed(one.get("Resource")) or one.get("Condition"):
+        wide = any(everything(resource) for resource in listed(one.get("Resource")) if isinstance(resource, str))
+        if not wide or narrows(one.get("Condition") or {}, BOUNDS_RESOURCES):
             continue
         names = [action for action in listed(one.get("Action")) if not action.rpartition(":")[2].startswith(READS)]
         if names:
@@ -68,11 +70,11 @@ def _granted(item: Item) -> list[dict[str, Any]]:
 
 @each("no-public-principals", Severity.CRITICAL, [9, 25], "FSBP S3.8; CKV_AWS_33, 60, 70", *OF_RESOURCES)
 def no_public_principals(item: Item) -> Iterator[str]:
-    """No resource's own policy lets in everybody."""
+    """No resource's own policy lets in everybody, unless a condition says who that is."""
     for one in statements(item.at(OF_RESOURCES[item.type])):
         principal = one.get("Principal")
         everybody = principal == "*" or (isinstance(principal, dict) and "*" in listed(principal.get("AWS")))
-        if everybody and not one.get("Condition"):
+        if everybody and not narrows(one.get("Condition") or {}, BOUNDS_CALLERS):
             yield f"{one.get('Sid', 'a statement')} lets in everybody"
 
 
@@ -93,7 +95,18 @@ def _ends(item: Item, ending: str) -> bool:
 
 @together("eks-admins-listed", Severity.HIGH, [8], "CIS 4.1.7", setting="cluster.admins")
 def admins_listed(stack: Stack) -> Iterator[tuple[Item, str]]:
-    """A cluster has access entries of its own for the people who administer it."""
+    """A cluster has an access entry for those who administer it, with EKS's policy for administrators."""
     for cluster in stack.of("aws:eks/cluster:Cluster"):
-        if not stack.that_use(cluster, "aws:eks/accessEntry:AccessEntry", "clusterName"):
+        entries = stack.that_use(cluster, "aws:eks/accessEntry:AccessEntry", "clusterName")
+        people = [entry for entry in entries if entry.at("type") in (None, "STANDARD")]
+        given = [
+            one
+            for one in stack.that_use(cluster, "aws:eks/accessPolicyAssociation:AccessPolicyAssociation", "clusterName")
+            if str(one.at("policyArn")).endswith("/AmazonEKSClusterAdminPolicy")
+        ]
+        if not any(
+            entry.urn in one.used("principalArn") or entry.at("principalArn") == (one.at("principalArn") or "")
+            for entry in people
+            for one in given
+        ):
             yield cluster, "no access entry says who administers it"

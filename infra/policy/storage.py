@@ -29,6 +29,8 @@ QUEUE = "aws:sqs/queue:Queue"
 TOPIC = "aws:sns/topic:Topic"
 LOCKED = ("audit", "models")
 """Which buckets hold what nobody may delete."""
+APPROVED = "/approved/*"
+"""Where approved models are in their bucket."""
 
 
 @together("s3-public-access-block", Severity.CRITICAL, [25], "FSBP S3.1, S3.8; CKV2_AWS_6")
@@ -106,7 +108,7 @@ def lifecycle(stack: Stack) -> Iterator[tuple[Item, str]]:
 def own_key(stack: Stack) -> Iterator[tuple[Item, str]]:
     """Every bucket is encrypted with a key of our own, but for the one of access logs, to which S3 can't write then."""
     for bucket in stack.of(BUCKET):
-        if stack.that_use(bucket, LOGGING, "targetBucket"):
+        if _is_for_logs(stack, bucket):
             continue
         rules = [rule for one in stack.that_use(bucket, ENCRYPTION, "bucket") for rule in listed(one.at("rules"))]
         defaults = [rule.get("applyServerSideEncryptionByDefault") or {} for rule in rules]
@@ -118,11 +120,16 @@ def own_key(stack: Stack) -> Iterator[tuple[Item, str]]:
 def access_logs(stack: Stack) -> Iterator[tuple[Item, str]]:
     """Who read what in a bucket is logged in another bucket."""
     for bucket in stack.of(BUCKET):
-        if stack.that_use(bucket, LOGGING, "targetBucket"):
+        if _is_for_logs(stack, bucket):
             continue
         targets = [one.used("targetBucket") for one in stack.that_use(bucket, LOGGING, "bucket")]
         if not any(target - {bucket.urn} for target in targets):
             yield bucket, "nothing tells who read what in it"
+
+
+def _is_for_logs(stack: Stack, bucket: Item) -> bool:
+    """The one bucket of access logs; another one doesn't become it by taking some."""
+    return bucket.name.endswith("-logs-bucket") and bool(stack.that_use(bucket, LOGGING, "targetBucket"))
 
 
 @together("s3-object-lock", Severity.HIGH, [31], "CT.S3.PR.9", setting="storage.lock_days")
@@ -140,11 +147,26 @@ def object_lock(stack: Stack) -> Iterator[tuple[Item, str]]:
 
 
 def _refuses_deletion(stack: Stack, bucket: Item) -> bool:
+    """Whether approved objects neither go nor are overwritten, which would let them go with the old versions."""
     documents = [policy.at("policy") for policy in stack.that_use(bucket, POLICY, "bucket")]
     return any(
         not isinstance(document, str | dict)
-        or any("s3:DeleteObjectVersion" in listed(one.get("Action")) for one in statements(document, "Deny"))
+        or all(
+            any(_denies(one, action) for one in statements(document, "Deny"))
+            for action in ("s3:DeleteObjectVersion", "s3:PutObject")
+        )
         for document in documents
+    )
+
+
+def _denies(statement: dict[str, Any], action: str) -> bool:
+    """To everybody but an exception by name, or whatever keeps a version that is there."""
+    conditions = {key for wanted in (statement.get("Condition") or {}).values() for key in wanted}
+    return (
+        action in listed(statement.get("Action"))
+        and statement.get("Principal") in ("*", {"AWS": "*"})
+        and any(str(resource).endswith(APPROVED) for resource in listed(statement.get("Resource")))
+        and conditions <= {"aws:PrincipalArn", "s3:if-none-match", "s3:ObjectCreationOperation"}
     )
 
 
@@ -186,16 +208,23 @@ def database_private(database: Item) -> Iterator[str]:
 @together("snapshots", Severity.HIGH, [32], "EBP; CKV_AWS_133", setting="lifetime")
 def snapshots(stack: Stack) -> Iterator[tuple[Item, str]]:
     """Where durable, databases and file systems are backed up, but for a Lustre whose files are a bucket's."""
-    plans = [
-        plan for plan in stack.of("aws:backup/selection:Selection") if plan.at("resources") or plan.at("selectionTags")
-    ]
+    plans = stack.of("aws:backup/selection:Selection")
     for item in stack.of(DATABASE, EFS, LUSTRE) if stack.durable() else ():
         if item.type == LUSTRE and stack.that_use(item, JOINED, "fileSystemId"):
             continue
-        if not any(item.urn in plan.used("resources") or plan.at("selectionTags") for plan in plans):
+        if not any(item.urn in plan.used("resources") or _chosen(plan, item) for plan in plans):
             yield item, "no backup plan has it"
         if item.type == DATABASE and not item.at("backupRetentionPeriod"):
             yield item, "it can't be restored to a moment: set backupRetentionPeriod"
+
+
+def _chosen(plan: Item, item: Item) -> bool:
+    """Whether one of the tags by which a selection takes resources is on this one."""
+    provided, own = item.provider_tags(), item.at("tags") or {}
+    return any(
+        one.get("value") in (own.get(one.get("key")), provided.get(one.get("key")))
+        for one in listed(plan.at("selectionTags"))
+    )
 
 
 @each("ecr-immutable-scanned", Severity.HIGH, [23], "CIS 5.1.1; CKV_AWS_51, 136, 163", REPOSITORY)

@@ -6,6 +6,7 @@ import json
 
 from tests.policy.conftest import resource
 
+ROLE_URN = "urn:pulumi:dev::modelyard::aws:eks/accessEntry:AccessEntry::somebody-else"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/k"
 
 
@@ -85,7 +86,13 @@ CNI = resource(
     },
     uses={"clusterName": [CLUSTER]},
 )
-ENTRY = resource("aws:eks/accessEntry:AccessEntry", "admins", uses={"clusterName": [CLUSTER]})
+ENTRY = resource("aws:eks/accessEntry:AccessEntry", "admins", {"type": "STANDARD"}, uses={"clusterName": [CLUSTER]})
+ADMINISTERS = resource(
+    "aws:eks/accessPolicyAssociation:AccessPolicyAssociation",
+    "admins-policy",
+    {"policyArn": "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"},
+    uses={"clusterName": [CLUSTER], "principalArn": [ENTRY]},
+)
 
 VPC = resource("aws:ec2/vpc:Vpc", "vpc")
 FLOW_LOG = resource("aws:ec2/flowLog:FlowLog", "flow-log", {"trafficType": "ALL"}, uses={"vpcId": [VPC]})
@@ -97,6 +104,9 @@ GROUP_RULE = resource(
     "aws:ec2/securityGroupRule:SecurityGroupRule", "old-rule", {"type": "ingress", "cidrBlocks": ["10.0.0.0/8"]}
 )
 RULE = resource("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", "rule", {"cidrIpv4": "10.0.0.0/8"})
+
+SUBNET = resource("aws:ec2/subnet:Subnet", "intra", uses={"vpcId": [VPC]})
+STANDS = dataclasses.replace(CLUSTER, property_dependencies={"vpcConfig": (SUBNET.urn,)})
 
 GATEWAY = resource("aws:ec2/internetGateway:InternetGateway", "gateway")
 PRIVATE = resource("aws:ec2/subnet:Subnet", "private", {"tags": {"karpenter.sh/discovery": "dev"}})
@@ -205,6 +215,27 @@ ROLE_GRANT = dataclasses.replace(
     inputs={"inlinePolicies": [{"policy": document(Action="ec2:DescribeInstances", Resource="*")}]},
 )
 
+IMAGES = resource(
+    "aws:ecr/registryPolicy:RegistryPolicy",
+    "images",
+    {
+        "policy": document(
+            Principal={"AWS": "*"},
+            Action="ecr:CreateRepository",
+            Resource="*",
+            Condition={"StringEquals": {"aws:PrincipalAccount": "123456789012"}},
+        )
+    },
+)
+EMPTY_WORDS = (
+    {"Bool": {"aws:SecureTransport": "true"}},
+    {"StringLike": {"aws:PrincipalArn": "*", "aws:ResourceTag/a": "*"}},
+    {"StringNotEquals": {"aws:PrincipalAccount": "999999999999", "aws:ResourceTag/a": "b"}},
+    {"StringEqualsIfExists": {"aws:PrincipalAccount": "123456789012", "aws:ResourceTag/a": "b"}},
+    {"StringEquals": {"aws:RequestedRegion": "us-east-1"}},
+)
+"""Conditions that nearly everybody meets, for nearly everything."""
+
 BOUNDARY = resource("aws:iam/policy:Policy", "boundary", {"name": "modelyard-dev-team-boundary"})
 TEAM_ROLE = resource(
     "aws:iam/role:Role",
@@ -261,10 +292,15 @@ LOCK = resource(
     {"rule": {"defaultRetention": {"mode": "COMPLIANCE", "days": 365}}},
     uses={"bucket": [AUDIT]},
 )
-STAYS = of_bucket(
-    "BucketPolicy",
-    "stays",
-    {"policy": document(Effect="Deny", Action=["s3:DeleteObjectVersion"], Principal="*", Resource="approved/*")},
+STAY = {
+    "Effect": "Deny",
+    "Action": ["s3:DeleteObjectVersion", "s3:PutObject"],
+    "Principal": "*",
+    "Resource": "arn:aws:s3:::models/approved/*",
+}
+STAYS = of_bucket("BucketPolicy", "stays", {"policy": document(**STAY)})
+TAKES_LOGS = resource(
+    "aws:s3/bucketLogging:BucketLogging", "others-logging", uses={"bucket": [LOGS], "targetBucket": [DATA]}
 )
 DATABASE = resource(
     "aws:rds/instance:Instance",
@@ -298,6 +334,9 @@ JOINED = resource(
 )
 SELECTION = resource(
     "aws:backup/selection:Selection", "selection", {"resources": ["a", "b"]}, uses={"resources": [DATABASE, EFS]}
+)
+BY_TAG = resource(
+    "aws:backup/selection:Selection", "by-tag", {"selectionTags": [{"key": "data-class", "value": "confidential"}]}
 )
 TOPIC = resource("aws:sns/topic:Topic", "topic", {"kmsMasterKeyId": KEY})
 KMS_KEY = resource(
@@ -379,7 +418,14 @@ CASES = {
         spoil("cluster", "accessConfig/authenticationMode", "API_AND_CONFIG_MAP"),
         spoil("cluster", "accessConfig/bootstrapClusterCreatorAdminPermissions", True),
     ),
-    "eks-admins-listed": ([CLUSTER, ENTRY], spoil("admins")),
+    "eks-admins-listed": (
+        [CLUSTER, ENTRY, ADMINISTERS],
+        spoil("admins"),
+        spoil("admins", "type", "EC2_LINUX"),
+        spoil("admins-policy"),
+        spoil("admins-policy", "policyArn", "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy"),
+        spoil("admins-policy", property_dependencies={"clusterName": (CLUSTER.urn,), "principalArn": (ROLE_URN,)}),
+    ),
     "eks-network-policy": (
         [CLUSTER, CNI],
         spoil("vpc-cni"),
@@ -428,6 +474,12 @@ CASES = {
         spoil("alarm", "actionsEnabled", False),
         spoil("alarm", "metricName", "NumberOfMessagesSent"),
     ),
+    "network-checked": (
+        [STANDS, VPC, SUBNET],
+        spoil("vpc"),
+        spoil("intra"),
+        spoil("cluster", property_dependencies={}),
+    ),
     "vpc-flow-logs": ([VPC, FLOW_LOG], spoil("flow-log"), spoil("flow-log", "trafficType", "ACCEPT")),
     "vpc-default-group-closed": (
         [VPC, DEFAULT_GROUP],
@@ -441,6 +493,10 @@ CASES = {
         spoil("old-rule", "cidrBlocks", ["0.0.0.0/0"]),
         spoil("rule", "cidrIpv4", "0.0.0.0/0"),
         spoil("rule", "cidrIpv6", "::/0"),
+        spoil("rule", "cidrIpv4", "128.0.0.0/1"),
+        spoil("group", "ingress/0/cidrBlocks", ["0.0.0.0/1", "128.0.0.0/1"]),
+        spoil("group", "ingress/0/cidrBlocks", ["12.0.0.0/8", "13.0.0.0/8"]),
+        spoil("group", "ingress/0/ipv6CidrBlocks", ["2000::/3"]),
     ),
     "no-access-keys": (
         [ROLE],
@@ -460,6 +516,12 @@ CASES = {
         [GRANT, ROLE_GRANT],
         spoil("grant", "policy", document(Action=["s3:PutObject"], Resource="*")),
         spoil("granted", "inlinePolicies/0/policy", document(Action="ec2:RunInstances", Resource=["*"])),
+        spoil("grant", "policy", document(Action="s3:PutObject", Resource="arn:aws:s3:::*")),
+        spoil("grant", "policy", document(Action="s3:PutObject", Resource=["arn:aws:s3:::data", "arn:aws:s3:::*/*"])),
+        *(
+            spoil("grant", "policy", document(Action="ec2:TerminateInstances", Resource="*", Condition=condition))
+            for condition in EMPTY_WORDS
+        ),
     ),
     "iam-team-boundary": (
         [CLUSTER, BOUNDARY, TEAM_ROLE],
@@ -467,10 +529,15 @@ CASES = {
         spoil("vision", "permissionsBoundary"),
     ),
     "no-public-principals": (
-        [KMS_KEY, POLICY, QUEUE_POLICY, ROLE],
+        [KMS_KEY, POLICY, QUEUE_POLICY, ROLE, IMAGES],
         spoil("policy", "policy", document(Principal="*", Action="s3:GetObject", Resource="*")),
         spoil("key", "policy", document(Principal={"AWS": "*"}, Action="kms:*", Resource="*")),
         spoil("role", "assumeRolePolicy", document(Principal={"AWS": ["*"]}, Action="sts:AssumeRole")),
+        *(
+            spoil("policy", "policy", document(Principal="*", Action="s3:GetObject", Resource="*", Condition=condition))
+            for condition in EMPTY_WORDS
+        ),
+        spoil("images", "policy", document(Principal={"AWS": "*"}, Action="ecr:CreateRepository", Resource="*")),
     ),
     "kms-key-rotation": ([KMS_KEY], spoil("key", "enableKeyRotation"), spoil("key", "enableKeyRotation", False)),
     "log-group-kept": (
@@ -520,10 +587,12 @@ CASES = {
         spoil("encryption"),
         spoil("encryption", "rules/0/applyServerSideEncryptionByDefault/sseAlgorithm", "AES256"),
         spoil("encryption", "rules/0/applyServerSideEncryptionByDefault/kmsMasterKeyId"),
+        lambda resources: [*spoil("encryption")(resources), TAKES_LOGS],
     ),
     "s3-access-logs": (
         [DATA, LOGS, LOGS_POLICY, LOGGING],
         spoil("logging"),
+        lambda resources: [*spoil("logging")(resources), TAKES_LOGS],
         spoil("logging", property_dependencies={"bucket": (DATA.urn,), "targetBucket": (DATA.urn,)}),
     ),
     "s3-object-lock": (
@@ -531,7 +600,11 @@ CASES = {
         spoil("lock"),
         spoil("lock", "rule"),
         spoil("stays"),
-        spoil("stays", "policy", document(Effect="Allow", Action=["s3:DeleteObjectVersion"])),
+        spoil("stays", "policy", document(**STAY | {"Effect": "Allow"})),
+        spoil("stays", "policy", document(**STAY | {"Action": ["s3:DeleteObjectVersion"]})),
+        spoil("stays", "policy", document(**STAY | {"Resource": "arn:aws:s3:::models/other/*"})),
+        spoil("stays", "policy", document(**STAY | {"Principal": {"AWS": "arn:aws:iam::123456789012:role/one"}})),
+        spoil("stays", "policy", document(**STAY, Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1"}})),
         spoil("storage-audit-bucket"),
     ),
     "volumes-encrypted": (
@@ -556,6 +629,7 @@ CASES = {
         spoil("joined"),
         spoil("selection", property_dependencies={"resources": (DATABASE.urn,)}),
         spoil("database", "backupRetentionPeriod", 0),
+        lambda resources: [*spoil("selection")(resources), BY_TAG],
     ),
     "ecr-immutable-scanned": (
         [REPOSITORY],

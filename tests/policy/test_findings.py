@@ -8,7 +8,21 @@ from pulumi_policy import Severity
 from infra.settings.waivers import Waiver, Waivers
 from modelyard.plan.findings import UNUSED
 from modelyard.plan.graph import UNKNOWN
-from tests.policy.cases import CLUSTER, DATA, ENCRYPTION, KMS_KEY, LOGS, NODES, ROLE, document, spoil
+from tests.policy.cases import (
+    BY_TAG,
+    CLUSTER,
+    DATA,
+    DATABASE,
+    DURABLE,
+    EFS,
+    ENCRYPTION,
+    KMS_KEY,
+    LOGS,
+    NODES,
+    ROLE,
+    document,
+    spoil,
+)
 from tests.policy.conftest import TODAY, resource
 
 REASON = "It is a rehearsal, and nobody else reads it"
@@ -91,6 +105,17 @@ def test_what_only_aws_will_know_is_not_taken_for_a_violation(judge):
     found = judge([unknown, key, role, NODES, DATA, *encryption([ENCRYPTION])])
     hasty = ("eks-private", "eks-secrets", "eks-control", "eks-supported", "eks-access", "kms-", "s3-own-key", "no-pub")
     assert not [finding for finding in found if finding.policy.startswith((*hasty, "node-role"))]
+
+
+def test_a_backup_by_tag_covers_what_has_the_tag(judge):
+    found = judge([DURABLE, DATABASE, EFS, BY_TAG])
+    assert [finding.urn for finding in found if finding.policy == "snapshots"] == [EFS.urn]
+
+
+def test_the_network_of_an_existing_vpc_is_told_as_not_checked(judge):
+    (told,) = [finding for finding in judge([CLUSTER]) if finding.policy == "network-checked"]
+    assert told.severity is Severity.LOW
+    assert told.message.startswith("not checked: the network is yours")
 
 
 def test_what_is_not_durable_needs_no_object_lock(judge):

@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-from collections import Counter
 
 import pytest
 
 from infra.policy import CONTROLS
 from infra.settings import stacks, waivers
-from modelyard.plan.findings import findings
+from modelyard.plan.findings import UNUSED, findings
 from modelyard.plan.graph import Graph
 from modelyard.plan.plan import graph_of
 from tests.policy.cases import document
@@ -66,8 +65,8 @@ def without(kind):
     return lambda one: None if one.type == kind else one
 
 
-def emptied(one):
-    return dataclasses.replace(one, inputs={}, protect=False) if one.custom else one
+def emptied(kind):
+    return lambda one: dataclasses.replace(one, inputs={}, protect=False) if one.type == kind else one
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -76,21 +75,37 @@ def test_nothing_is_found_in_a_shipped_stack_that_is_not_waived(graphs, name):
     assert not [f"{finding.policy}: {finding.urn}: {finding.message}" for finding in found]
 
 
+def test_of_an_existing_network_it_is_told_that_nobody_has_looked_at_it():
+    dev = stacks.load(STACKS, "dev")
+    config = dev.document.data["config"]
+    ids = {"vpc": "vpc-0a1b2c3d", "private_subnets": ["subnet-0a1b2c3d", "subnet-1a1b2c3d"]}
+    config["modelyard:environment"] = {**config["modelyard:environment"], "network": ids}
+    (told,) = [one for one in judged(graph_of(STACKS.parent, dev), "dev") if not one.waived and one.policy != UNUSED]
+    assert (told.policy, told.setting) == ("network-checked", "network")
+
+
 @pytest.fixture(scope="module")
 def noticed(graphs):
-    """How often each control finds something when inputs, or all resources of one type, are missing."""
-    seen: Counter[str] = Counter()
+    """For each control, the types of which one alone has lost its inputs, or is gone, when it finds something."""
+    seen: dict[str, set[str]] = {}
     for name in ("prod", "account.main"):
         graph = graphs(name)
-        changes = [emptied, *(without(kind) for kind in sorted({one.type for one in graph.resources if one.custom}))]
-        for change in changes:
-            seen.update(finding.policy for finding in judged(changed(graph, change), name))
+        for kind in sorted({one.type for one in graph.resources if one.custom}):
+            for change in (emptied(kind), without(kind)):
+                for finding in judged(changed(graph, change), name):
+                    seen.setdefault(finding.policy, set()).add(kind)
     return seen
 
 
-@pytest.mark.parametrize("name", sorted({control.name for control in CONTROLS} - BROKEN.keys() - FORBIDS_TYPES))
-def test_each_control_would_notice_what_is_missing_in_a_shipped_stack(noticed, name):
-    assert noticed[name], "it looks for something that the shipped stacks don't have: a type or a name has changed"
+ASKS = [control for control in CONTROLS if control.name not in BROKEN.keys() | FORBIDS_TYPES]
+
+
+@pytest.mark.parametrize("control", ASKS, ids=lambda control: control.name)
+def test_each_control_would_notice_what_is_missing_in_one_type_of_a_shipped_stack(noticed, graphs, control):
+    there = {one.type for name in ("prod", "account.main") for one in graphs(name).resources}
+    missed = set(control.types) & there - noticed.get(control.name, set())
+    assert control.name in noticed, "it looks for something that the shipped stacks don't have"
+    assert not missed, "it says that it is about these, and doesn't look at them"
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -125,8 +125,25 @@ def test_the_boundary_fits_into_a_managed_policy():
     ],
 )
 def test_the_linter_sees_what_would_grant_nothing_or_too_much(action, resource, conditions, finding):
-    (found,) = findings(iam.document(iam.allow("S", [action], [resource], conditions)))
+    statement = {"Sid": "S", "Effect": "Allow", "Action": [action], "Resource": [resource]}
+    (found,) = findings(iam.document(statement | ({"Condition": conditions} if conditions else {})))
     assert finding in found
+
+
+@pytest.mark.parametrize("resource", ["*", "arn:aws:s3:::*", "arn:aws:s3:::*/*"])
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        None,
+        {"Bool": {"aws:SecureTransport": "true"}},
+        {"StringLike": {"aws:ResourceTag/team": "*"}},
+        {"StringNotEquals": {"aws:ResourceTag/team": "other"}},
+    ],
+)
+def test_a_change_on_everything_is_refused_unless_a_condition_says_on_what(resource, conditions):
+    with pytest.raises(ValueError, match="s3:PutObject changes things and is allowed on every resource"):
+        iam.allow("S", ["s3:PutObject"], [resource], conditions)
+    assert iam.allow("S", ["s3:PutObject"], [resource], {"StringEquals": {"aws:ResourceTag/team": "ml"}})
 
 
 @pytest.mark.parametrize("part", POLICIES)
