@@ -1,9 +1,10 @@
 """The AWS service quotas that a stack's ceilings need, held against what a new account has."""
 
-import re
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from infra import catalog
 from infra.settings.base import Rung
@@ -12,32 +13,6 @@ from infra.settings.stacks import EnvironmentStack, Stack
 from modelyard.plan.graph import Graph, Resource
 from modelyard.plan.price import TEMPLATE
 
-ON_DEMAND = {
-    "standard": "L-1216C47A",
-    "g": "L-DB2E81BA",
-    "vt": "L-DB2E81BA",
-    "p": "L-417A185B",
-    "trn": "L-2C3B7624",
-    "inf": "L-1945791B",
-    "dl": "L-6E869C2A",
-    "f": "L-74FC7D96",
-    "x": "L-7295265B",
-    "u": "L-43DA4232",
-    "hpc": "L-F7808C92",
-}
-SPOT = {
-    "standard": "L-34B43A08",
-    "g": "L-3819A6DF",
-    "vt": "L-3819A6DF",
-    **dict.fromkeys(("p2", "p3", "p4"), "L-7212CCBC"),
-    "p5": "L-C4BD4855",
-    "trn": "L-6B0D517C",
-    "inf": "L-B5D1601B",
-    "dl": "L-85EED4F7",
-    "f": "L-88CF9481",
-    "x": "L-E3A00192",
-}
-STANDARD = frozenset("acdhimrtz")
 VOLUMES = "L-7A658B76"
 ENDPOINTS = {"Gateway": "L-1B52E74A", "Interface": "L-29B6F2EB"}
 NAT_PER_ZONE = "L-FE5A380F"
@@ -98,7 +73,7 @@ def needs(graph: Graph, stack: Stack) -> list[Need]:
             name=known[code].name,
             counts=known[code].counts,
             per=known[code].per,
-            needed=round(number, 1),
+            needed=_up(number),
             default=known[code].default,
         )
         for code, number in wanted.items()
@@ -106,35 +81,52 @@ def needs(graph: Graph, stack: Stack) -> list[Need]:
     return sorted(found, key=lambda need: (need.suffices, need.service, need.name))
 
 
+def _up(number: float) -> float:
+    """To a tenth, never to less than it is."""
+    return math.ceil(round(number * 10, 6)) / 10
+
+
 def vcpus(instance_types: Iterable[str], number: float, *, spot: bool = False) -> Iterator[tuple[str, float]]:
     """What so many instances take of the quotas of their families, each being the largest of its types."""
     largest: dict[str, int] = {}
     for name in instance_types:
-        if code := quota_of(name, spot=spot):
+        if code := catalog.vcpu_quota(name, "spot" if spot else "on-demand"):
             largest[code] = max(largest.get(code, 0), catalog.instance_types()[name].vcpus)
     for code, each in largest.items():
         yield code, each * number
 
 
-def quota_of(instance_type: str, *, spot: bool = False) -> str | None:
-    """The code of the quota on an instance type's vCPUs; None for one that isn't known, as of P6 by spot."""
-    _, letters, generation, _ = re.split(r"^([a-z]+)(\d*)", instance_type, maxsplit=1)
-    codes = SPOT if spot else ON_DEMAND
-    families = (f"{letters}{generation}", letters, "standard" if letters[0] in STANDARD else letters[0])
-    return next((codes[family] for family in families if family in codes), None)
-
-
 def _taken(resource: Resource, graph: Graph) -> Iterator[tuple[str, float]]:
     if resource.type == "aws:eks/nodeGroup:NodeGroup":
-        yield from vcpus(resource.inputs["instanceTypes"], resource.inputs["scalingConfig"]["maxSize"])
+        most = resource.inputs["scalingConfig"]["maxSize"]
+        yield from vcpus(resource.inputs["instanceTypes"], most)
+        yield from _template_volumes(_template(resource, graph), most)
     elif resource.type == "aws:ec2/instance:Instance":
         yield from vcpus([resource.inputs["instanceType"]], 1)
+        yield from _volumes([resource.inputs.get("rootBlockDevice", {})], 1)
     elif resource.type == "aws:autoscaling/group:Group":
-        wanted = resource.inputs.get("launchTemplate", {}).get("id")
-        types = [one.inputs["instanceType"] for one in graph.resources if one.type == TEMPLATE and one.id == wanted]
-        yield from vcpus(types, resource.inputs["maxSize"])
+        if template := _template(resource, graph):
+            yield from vcpus([template.inputs["instanceType"]], resource.inputs["maxSize"])
+            yield from _template_volumes(template, resource.inputs["maxSize"])
     elif resource.type == "aws:ec2/vpcEndpoint:VpcEndpoint":
         yield ENDPOINTS[resource.inputs.get("vpcEndpointType", "Gateway")], 1
+
+
+def _template(resource: Resource, graph: Graph) -> Resource | None:
+    wanted = resource.inputs.get("launchTemplate", {}).get("id")
+    return next((one for one in graph.resources if one.type == TEMPLATE and one.id == wanted), None)
+
+
+def _template_volumes(template: Resource | None, machines: int) -> Iterator[tuple[str, float]]:
+    if template:
+        yield from _volumes((one["ebs"] for one in template.inputs.get("blockDeviceMappings", ())), machines)
+
+
+def _volumes(volumes: Iterable[Mapping[str, Any]], machines: int) -> Iterator[tuple[str, float]]:
+    """The volumes of so many machines, in TiB."""
+    for volume in volumes:
+        if volume.get("volumeType") == "gp3":
+            yield VOLUMES, volume["volumeSize"] * machines / 1024
 
 
 def _profiles(stack: EnvironmentStack, settings: AwsEnvironment) -> Iterator[tuple[str, float]]:

@@ -135,6 +135,9 @@ def test_every_instance_type_counts_on_a_known_quota():
         ("trn1.32xlarge", "on-demand", "Running On-Demand Trn instances"),
         ("inf2.xlarge", "spot", "All Inf Spot Instance Requests"),
         ("u-6tb1.56xlarge", "on-demand", "Running On-Demand High Memory instances"),
+        ("is4gen.large", "on-demand", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"),
+        ("dl1.24xlarge", "on-demand", "Running On-Demand DL instances"),
+        ("hpc7a.96xlarge", "on-demand", "Running On-Demand HPC instances"),
     ],
 )
 def test_the_quota_goes_by_the_letters_of_the_family(name, capacity, quota):

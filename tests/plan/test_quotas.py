@@ -1,9 +1,7 @@
 """Which service quotas a stack's ceilings need."""
 
-import pytest
-
 from infra import catalog
-from modelyard.plan.quotas import COUNTED, ENDPOINTS, NAT_PER_ZONE, ON_DEMAND, SPOT, VOLUMES, needs, quota_of
+from modelyard.plan.quotas import COUNTED, ENDPOINTS, NAT_PER_ZONE, VOLUMES, needs
 from tests.plan.planning import CPU, graph, resource, stack
 
 GPU = CPU | {
@@ -20,6 +18,8 @@ H100 = CPU | {
     "max_usd_per_hour": 100,
 }
 
+STANDARD = catalog.vcpu_quota("m7i.xlarge")
+
 
 def needed(graph, settings):
     return {need.code: need.needed for need in needs(graph, settings)}
@@ -28,15 +28,15 @@ def needed(graph, settings):
 def test_vcpus_are_counted_at_the_ceiling_with_the_largest_type(tmp_path):
     hardware = {"a10g": {"expected": 0, "max": {"on-demand": 3, "spot": 2}}}
     found = needed(graph(), stack(tmp_path, profiles={"a10g": GPU}, hardware=hardware))
-    assert found[ON_DEMAND["g"]] == 3 * 16, "g5.4xlarge has 16"
-    assert found[SPOT["g"]] == 2 * 16
+    assert found[catalog.vcpu_quota("g5.xlarge")] == 3 * 16, "g5.4xlarge has 16"
+    assert found[catalog.vcpu_quota("g5.xlarge", "spot")] == 2 * 16
 
 
 def test_reserved_nodes_count_as_on_demand_ones(tmp_path):
     capacity = {"expected": 2, "max": {"reserved": 2, "on-demand": 1, "spot": 1}, "reservation": {"id": "cr-0a1b2c3d"}}
     found = needed(graph(), stack(tmp_path, profiles={"h100": H100}, hardware={"h100": capacity}))
-    assert found[ON_DEMAND["p"]] == 3 * 192
-    assert found[SPOT["p5"]] == 192, "P5 has a spot quota of its own"
+    assert found[catalog.vcpu_quota("p5.48xlarge")] == 3 * 192
+    assert found[catalog.vcpu_quota("p5.48xlarge", "spot")] == 192, "P5 has a spot quota of its own"
 
 
 def test_system_nodes_the_runner_and_profiles_share_a_family_s_quota(tmp_path):
@@ -50,7 +50,7 @@ def test_system_nodes_the_runner_and_profiles_share_a_family_s_quota(tmp_path):
     runner = resource("aws:autoscaling/group:Group", "runner", maxSize=1, launchTemplate={"id": "runner-template-id"})
     hardware = {"cpu": {"expected": 0, "max": {"on-demand": 5}}}
     found = needed(graph(group, template, runner), stack(tmp_path, hardware=hardware))
-    assert found[ON_DEMAND["standard"]] == 4 * 4 + 2 + 5 * 4
+    assert found[STANDARD] == 4 * 4 + 2 + 5 * 4
 
 
 def test_nat_gateways_count_in_the_zone_that_has_most(tmp_path):
@@ -83,6 +83,27 @@ def test_disks_of_the_nodes_count_in_tib(tmp_path):
     assert found[VOLUMES] == 50
 
 
+def test_disks_of_system_nodes_and_the_runner_count_as_those_of_profiles_do(tmp_path):
+    kind = "aws:ec2/launchTemplate:LaunchTemplate"
+    disk = [{"ebs": {"volumeType": "gp3", "volumeSize": 64}}, {"ebs": {"volumeType": "io2", "volumeSize": 512}}]
+    system = resource(kind, "system", blockDeviceMappings=disk)
+    runner = resource(kind, "runner", blockDeviceMappings=disk[:1], instanceType="t3.medium")
+    group = resource(
+        "aws:eks/nodeGroup:NodeGroup",
+        "nodes-system",
+        instanceTypes=["m7i.large"],
+        scalingConfig={"minSize": 2, "maxSize": 4},
+        launchTemplate={"id": "system-id"},
+    )
+    scaled = resource("aws:autoscaling/group:Group", "runner-group", maxSize=2, launchTemplate={"id": "runner-id"})
+    root = {"volumeType": "gp3", "volumeSize": 128}
+    alone = resource("aws:ec2/instance:Instance", "alone", instanceType="t3.medium", rootBlockDevice=root)
+    hardware = {"cpu": {"expected": 0, "max": {"on-demand": 5}}}
+    settings = stack(tmp_path, profiles={"cpu": CPU | {"disk_gb": 100}}, hardware=hardware)
+    found = needed(graph(system, runner, group, scaled, alone), settings)
+    assert found[VOLUMES] == 1.0, "4 · 64 + 2 · 64 + 128 + 5 · 100 GiB are 0.99 TiB, to the tenth above"
+
+
 def test_what_has_to_be_raised_comes_first(tmp_path):
     addresses = [resource("aws:ec2/eip:Eip", f"address-{number}") for number in range(6)]
     cluster = resource("aws:eks/cluster:Cluster", "cluster-cluster")
@@ -94,27 +115,5 @@ def test_what_has_to_be_raised_comes_first(tmp_path):
 
 
 def test_every_code_is_in_the_catalog():
-    codes = {*ON_DEMAND.values(), *SPOT.values(), *COUNTED.values(), *ENDPOINTS.values(), NAT_PER_ZONE, VOLUMES}
+    codes = {*COUNTED.values(), *ENDPOINTS.values(), NAT_PER_ZONE, VOLUMES}
     assert codes <= catalog.quotas().keys()
-
-
-def test_every_instance_type_has_a_quota_on_demand():
-    assert [name for name in catalog.instance_types() if quota_of(name) is None] == []
-
-
-@pytest.mark.parametrize(
-    ("instance_type", "code"),
-    [
-        ("c7g.large", "L-1216C47A"),
-        ("im4gn.large", "L-1216C47A"),
-        ("is4gen.large", "L-1216C47A"),
-        ("inf2.xlarge", "L-1945791B"),
-        ("trn1.32xlarge", "L-2C3B7624"),
-        ("gr6.4xlarge", "L-DB2E81BA"),
-        ("dl1.24xlarge", "L-6E869C2A"),
-        ("hpc7a.96xlarge", "L-F7808C92"),
-        ("u-6tb1.metal", "L-43DA4232"),
-    ],
-)
-def test_a_family_is_told_from_others_that_begin_with_the_same_letter(instance_type, code):
-    assert quota_of(instance_type) == code
