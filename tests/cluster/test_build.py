@@ -226,7 +226,7 @@ def test_what_is_built_starts(name, binary):
     """Controllers have no --version; each at least tells its flags."""
     command = [binary(name), *(["kube-apiserver"] if name == "kube" else []), "--help"]
     ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
-    assert "Usage" in ran.stdout + ran.stderr
+    assert (ran.stdout + ran.stderr).count("-") > 10, "its flags"
     assert ran.returncode in {0, 2}
 
 
