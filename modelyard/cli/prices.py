@@ -26,7 +26,8 @@ def show(
         list[str] | None,
         typer.Argument(
             metavar="[ITEM]...",
-            help="Items, or instance types with or without -spot, also as patterns; all items by default.",
+            help="Items, or instance types with or without -spot, also as patterns or parts of names; all items by"
+            " default.",
         ),
     ] = None,
     region: Annotated[str, typer.Option("--region", metavar="REGION", help="The AWS region.")] = "us-east-1",
@@ -90,10 +91,14 @@ def _chosen(items: list[str] | None, prices: "dict[str, Price]", of_items: "Coll
 
     if not items:
         return {item: prices[item] for item in of_items}
-    chosen: dict[str, Price] = {}
-    for wanted in items:
-        names = fnmatch.filter(prices, wanted)
-        if not names:
-            raise RefusedError(f"no price is known for {wanted}; {did_you_mean(wanted, prices)}")
-        chosen |= {name: prices[name] for name in names}
-    return chosen
+    found = {wanted: _named(wanted, prices) for wanted in items}
+    if unknown := [wanted for wanted, names in found.items() if not names]:
+        raise RefusedError(
+            "\n".join(f"no price is known for {wanted!r}; {did_you_mean(wanted, prices)}" for wanted in unknown)
+        )
+    return {name: prices[name] for names in found.values() for name in names}
+
+
+def _named(wanted: str, names: "Collection[str]") -> list[str]:
+    """What matches, or else what has it in its name."""
+    return fnmatch.filter(names, wanted) or [name for name in names if wanted and wanted in name]

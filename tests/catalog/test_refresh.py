@@ -419,7 +419,7 @@ def test_without_items_all_but_the_instance_types_are_shown(capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["show", "nat-gateway-our"], "no price is known for nat-gateway-our; did you mean 'nat-gateway-hour'?"),
+        (["show", "nat-gateway-our"], "no price is known for 'nat-gateway-our'; did you mean 'nat-gateway-hour'?"),
         (["show", "--region", "eu-central-9"], "--region eu-central-9 is not known; did you mean 'eu-central-2'?"),
         (["refresh", "--region", "us-east-9"], "--region us-east-9 is not known; did you mean 'us-east-2'?"),
     ],
@@ -428,3 +428,22 @@ def test_a_wrong_name_is_refused_with_the_near_one(words, sentence):
     with pytest.raises(RefusedError) as refusal:
         app(words, standalone_mode=False)
     assert str(refusal.value) == sentence
+
+
+def test_an_item_is_shown_by_a_part_of_its_name(capsys):
+    def shown(item):
+        app(["show", item, "--json"], standalone_mode=False)
+        return [one["item"] for one in json.loads(capsys.readouterr().out)["prices"]]
+
+    found = shown("db.m7g.large")
+    assert "rds-postgres-multi-az-db.m7g.large-hour" in found
+    assert all("db.m7g.large" in item for item in found)
+    assert shown("g5.xlarge") == ["g5.xlarge"], "what is called so is all that was asked for"
+
+
+def test_every_item_that_is_not_known_is_told():
+    with pytest.raises(RefusedError) as refusal:
+        app(["show", "g5.xlarge", "moon-hour", "nat-gateway-our", ""], standalone_mode=False)
+    assert [line.split(";")[0] for line in str(refusal.value).splitlines()] == [
+        f"no price is known for '{item}'" for item in ("moon-hour", "nat-gateway-our", "")
+    ]
