@@ -40,6 +40,7 @@ class Threshold(StrEnum):
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
+    CRITICAL = "critical"
     NEVER = "never"
 
 
@@ -48,6 +49,13 @@ class On(StrEnum):
 
     AWS = "aws"
     EXISTING = "existing"
+
+
+def _page_file(text: str) -> Path:
+    """A file's path: what is printed is the plan, so that the page needs a place of its own."""
+    if text in ("", "-"):
+        raise typer.BadParameter(f"{text!r} is no file; name one, as plan.html")
+    return Path(text)
 
 
 Env = Annotated[
@@ -71,7 +79,8 @@ def plan(  # noqa: PLR0913, PLR0917 each is an option of the command
     ] = None,
     save: Annotated[bool, typer.Option("--save", help="Keep the plan for later ones to be held against.")] = False,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page with a picture too.", show_default=False)
+        Path | None,
+        typer.Option(metavar="FILE", parser=_page_file, help="Write a page with a picture too.", show_default=False),
     ] = None,
     output: Annotated[
         Format | None,
@@ -155,7 +164,12 @@ def list_stacks(as_json: JsonOption = False) -> None:
 @app.command(epilog="Example: modelyard env new research --like dev")
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: it starts the names of what it has.")],
-    on: Annotated[On, typer.Option(help="AWS, or a Kubernetes cluster that is there already.")] = On.AWS,
+    on: Annotated[
+        On | None,
+        typer.Option(
+            help="AWS, which is the default, or a Kubernetes cluster that is there already.", show_default=False
+        ),
+    ] = None,
     like: Annotated[
         str | None,
         typer.Option(
@@ -169,9 +183,11 @@ def new(
     """Write the settings of a new environment into stacks/, commented and ready to be planned."""
     from modelyard import environments
 
+    if like and on:
+        raise RefusedError(f"a new environment stands on what {like} stands on; take one of --like and --on")
     folder = project() / "stacks"
     with settings_sentences():
-        file = environments.new(folder, name, like) if like else environments.begin(folder, name, on.value)
+        file = environments.new(folder, name, like) if like else environments.begin(folder, name, (on or On.AWS).value)
     screen = Screen()
     screen.show(short(file))
     screen.note(f"look it over, then: {command('env', 'plan', name)}")

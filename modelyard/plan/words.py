@@ -21,7 +21,9 @@ def summary(plan: "Plan") -> Iterator[tuple[str, bool]]:
         total = bill.total
         month = f"{usd(total.expected)} USD a month expected, {usd(total.minimum)} to {usd(total.maximum)} by size"
         if bill.budget_usd is not None:
-            month += f"; {'above' if bill.over_budget else 'within'} the budget of {usd(bill.budget_usd)}"
+            month += f"; {'above' if bill.over_budget else 'within'} the budget of {_limit(bill.budget_usd)}"
+        if left_out := len(unpriced(bill)) + len(bill.unknown):
+            month += f"; {plural(left_out, 'thing')} without a price {'is' if left_out == 1 else 'are'} not in it"
         yield month, bill.over_budget
     if short := sum(not need.suffices for need in plan.quotas):
         yield f"{plural(short, 'service quota')} to raise before it can grow to its ceilings", False
@@ -38,6 +40,11 @@ def plural(number: int, noun: str) -> str:
 def usd(value: float) -> str:
     """An amount in whole dollars; what is little is not nothing."""
     return "< 1" if 0 < value < 0.5 else f"{value:,.0f}"
+
+
+def _limit(value: float) -> str:
+    """What somebody wrote down, as it was meant."""
+    return f"{value:g}" if value < 1 else usd(value)
 
 
 def count(value: float) -> str:

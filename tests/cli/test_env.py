@@ -89,7 +89,15 @@ def test_a_plan_tells_people_what_there_would_be_and_what_it_would_cost(root, ty
     assert any(line.startswith("├─ storage-key") for line in typed("env", "plan", "dev", "--full").out.splitlines())
 
 
-@pytest.mark.parametrize(("threshold", "code"), [("low", 1), ("high", 1), ("never", 0)])
+def test_the_sum_says_what_it_leaves_out_and_a_small_budget_is_shown_as_it_is(root, typed):
+    change(root, "dev", "usd_per_month: 2000", "usd_per_month: 0.001")
+    said = typed("env", "plan", "dev", "--full", "--fail-on", "never").out.splitlines()
+    assert said[1].endswith("; above the budget of 0.001; 2 things without a price are not in it")
+    start = said.index("Not in the sum")
+    assert len(said[start + 2 : said.index("", start)]) == 2
+
+
+@pytest.mark.parametrize(("threshold", "code"), [("low", 1), ("high", 1), ("critical", 1), ("never", 0)])
 def test_findings_decide_the_exit_code(root, typed, threshold, code):
     assert typed("env", "plan", "dev", "--fail-on", threshold).code == code, "the bucket is public and has no versions"
 
@@ -215,6 +223,13 @@ def test_the_plan_is_printed_as_terraform_s_and_nothing_else(root, typed, refuse
     )
 
 
+def test_what_is_less_than_critical_fails_no_plan_that_asks_for_that(root, typed):
+    found = typed("env", "plan", "dev", "--json").json["findings"]
+    granted(root, *((one["policy"], "*", "2999-01-01") for one in found if one["severity"] == "critical"))
+    assert typed("env", "plan", "dev", "--fail-on", "critical").code == 0
+    assert typed("env", "plan", "dev", "--fail-on", "high").code == 1
+
+
 def granted(root, *waivers):
     reason = "This is only a test of waivers"
     given = [{"policy": policy, "resources": where, "reason": reason, "expires": day} for policy, where, day in waivers]
@@ -253,6 +268,10 @@ def test_a_page_is_written(root, typed, refused):
     said = typed("env", "plan", "dev", "--html", "plan.html", "--fail-on", "never")
     assert said.err == "page: plan.html\n"
     assert "<h1>Plan of dev</h1>" in (root / "plan.html").read_text()
+    for name in ("-", ""):
+        assert refused("env", "plan", "dev", "--html", name) == (
+            f"Invalid value for '--html': '{name}' is no file; name one, as plan.html"
+        )
     said = typed("env", "plan", "dev", "--html", "no/such/folder.html")
     assert (said.code, said.err) == (2, "modelyard: no/such/folder.html can't be written: No such file or directory\n")
 
@@ -348,6 +367,10 @@ def test_what_belongs_to_the_other_stack_alone_is_not_taken_over(root, typed):
         (
             ("Dev.1",),
             "'Dev.1' can't name an environment: 2 to 20 lower-case letters, digits and hyphens, a letter first",
+        ),
+        (
+            ("x1", "--like", "dev", "--on", "existing"),
+            "a new environment stands on what dev stands on; take one of --like and --on",
         ),
         (("x1", "--like", "account.main"), "account.main is no environment; take one of dev, local, prod, staging"),
     ],
