@@ -86,7 +86,7 @@ def test_a_pod_ends_when_its_annotation_says_so_and_else_never(api, namespace):
 
 
 def test_the_kubeconfig_is_for_its_owner_alone_and_works_with_the_kubernetes_client(plane):
-    import kubernetes  # type: ignore[import-untyped]
+    import kubernetes
 
     assert plane.kubeconfig.stat().st_mode & 0o077 == 0
     client = kubernetes.config.new_client_from_config(str(plane.kubeconfig))
