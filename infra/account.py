@@ -9,9 +9,14 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.aws import iam
+from infra.aws.audit import Audit, AuditArgs, trail_may_encrypt, trail_may_write
+from infra.aws.bucket import Bucket, BucketArgs, bucket_arn
 from infra.aws.key import Key, KeyArgs
 from infra.aws.registry import RepositoryTemplates, RepositoryTemplatesArgs
+from infra.aws.storage import lifecycle, lock_mode, logs_may_be_delivered
 from infra.settings.account import AccountSettings, AccountWide
+from infra.settings.base import Security
+from infra.settings.environment import StorageSettings
 
 FEATURES: dict[str, dict[str, bool]] = {
     "S3_DATA_EVENTS": {},
@@ -52,6 +57,7 @@ class Account(pulumi.ComponentResource):
 
     - GuardDuty with EKS runtime monitoring, and mail about severe findings
     - no public buckets, snapshots or machine images; volumes encrypted and IMDSv2 required unless told otherwise
+    - a trail of what is changed in the account, in all regions, with a bucket of its own
     - an analyser of what is open to other accounts
     - mail about unusual spending, and the tags by which costs are told apart
     - pull-through caches of other registries, and how their repositories are made
@@ -85,6 +91,8 @@ class Account(pulumi.ComponentResource):
         ).arn
         self.outputs = {**about, "account_id": settings.account_id, "region": settings.region}
         self._defaults(name, settings, child)
+        if "management-events" not in settings.leave_to_others:
+            self._trail(name, settings, child)
         self.outputs["alerts_topic_arn"] = self._alerts(name, settings, key_arn, child)
         self.outputs["detector_id"] = self._threat_detection(name, child) if settings.threat_detection else None
         self._spending(name, args, child)
@@ -115,6 +123,58 @@ class Account(pulumi.ComponentResource):
             )
         if "access-analyser" in ours:
             aws.accessanalyzer.Analyzer(f"{name}-analyser", analyzer_name="modelyard", type="ACCOUNT", opts=child)
+
+    def _trail(self, name: str, settings: AccountSettings, child: pulumi.ResourceOptions) -> None:
+        region, account_id = settings.region, settings.account_id
+        place = {"environment": f"account-{region}", "region": region, "account_id": account_id}
+        logs_arn, audit_arn = (bucket_arn(**place, part=part) for part in ("logs", "audit"))
+        logs = Bucket(
+            f"{name}-logs",
+            BucketArgs(
+                part="logs",
+                data_class="internal",
+                rules=lifecycle("logs", StorageSettings()),
+                log_bucket=None,
+                statements=[logs_may_be_delivered(logs_arn, audit_arn, account_id)],
+                lifetime=settings.lifetime,
+                **place,
+            ),
+            child,
+        )
+        audit = Bucket(
+            f"{name}-audit",
+            BucketArgs(
+                part="audit",
+                data_class="confidential",
+                rules=lifecycle("audit", StorageSettings()),
+                log_bucket=logs.name,
+                statements=trail_may_write(audit_arn, **place),
+                key_statements=trail_may_encrypt(**place),
+                object_lock=True,
+                lifetime=settings.lifetime,
+                **place,
+            ),
+            child,
+        )
+        if settings.lifetime.durable:
+            aws.s3.BucketObjectLockConfiguration(
+                f"{name}-audit-lock",
+                bucket=audit.name,
+                rule={"default_retention": {"mode": lock_mode(Security.STANDARD), "days": StorageSettings().lock_days}},
+                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(retain_on_delete=True)),
+            )
+        Audit(
+            f"{name}-trail",
+            AuditArgs(
+                security=Security.HARDENED,  # it is kept for as long as the most careful environment wants it
+                audit_bucket=audit.name,
+                audit_key_arn=pulumi.Output.from_input(audit.key_arn).apply(str),
+                bucket_arns=None,
+                lifetime=settings.lifetime,
+                **place,
+            ),
+            child,
+        )
 
     def _alerts(
         self, name: str, settings: AccountSettings, key_arn: pulumi.Output[str], child: pulumi.ResourceOptions

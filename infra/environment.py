@@ -181,18 +181,6 @@ class Environment(pulumi.ComponentResource):
             ),
             child,
         )
-        Audit(
-            "audit",
-            AuditArgs(
-                security=security,
-                lifetime=lifetime,
-                audit_bucket=storage.buckets["audit"],
-                audit_key_arn=storage.key_arns["audit"],
-                bucket_arns={part: storage.bucket_arns[part] for part in ("data", "artifacts", "models")},
-                **place,
-            ),
-            child,
-        )
         Budget("budget", BudgetArgs(settings=settings.budget, **place), child)
         backup = Backup(
             "backup",
@@ -203,6 +191,21 @@ class Environment(pulumi.ComponentResource):
                 cluster_arn=cluster.arn,
                 log_bucket=storage.buckets["logs"],
                 backed_up_arns=[*storage.backed_up_arns, *(database.arn for database in databases.values())],
+                **place,
+            ),
+            child,
+        )
+        Audit(
+            "audit",
+            AuditArgs(
+                security=security,
+                lifetime=lifetime,
+                audit_bucket=storage.buckets["audit"],
+                audit_key_arn=storage.key_arns["audit"],
+                bucket_arns={
+                    **{part: storage.bucket_arns[part] for part in ("data", "artifacts", "models")},
+                    "backup": backup.backup_bucket_arn,
+                },
                 **place,
             ),
             child,

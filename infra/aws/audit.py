@@ -1,4 +1,4 @@
-"""Who touched which object."""
+"""Who touched which object, and who changed what in the account."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,14 +26,17 @@ class AuditArgs:
     lifetime: Lifetime
     audit_bucket: pulumi.Input[str]
     audit_key_arn: pulumi.Input[str]
-    bucket_arns: Mapping[str, pulumi.Input[str]]
-    """The buckets whose objects are watched, by part; `logs` and `audit` would only watch the watcher."""
+    bucket_arns: Mapping[str, pulumi.Input[str]] | None
+    """The buckets whose objects are watched, by part; `logs` and `audit` would only watch the watcher.
+
+    None: what changes in the account is, once for all of its environments, since AWS charges for a second copy.
+    """
 
 
 class Audit(pulumi.ComponentResource):
     """A CloudTrail trail.
 
-    - every reading and writing of objects in the buckets, and every change in the account and region
+    - every reading and writing of objects in the buckets of the region, or every change in the account
     - files in the audit bucket, encrypted and with digests by which a change would show
     - the same in a log group, for alarms and queries
     """
@@ -71,17 +74,20 @@ class Audit(pulumi.ComponentResource):
             policy=pulumi.Output.json_dumps(log_group.arn.apply(log_writer)),
             opts=child,
         )
+        of_account = args.bucket_arns is None
         trail = aws.cloudtrail.Trail(
             f"{name}-trail",
             name=trail_name(args.environment),
             s3_bucket_name=args.audit_bucket,
             kms_key_id=args.audit_key_arn,
             enable_log_file_validation=True,
-            include_global_service_events=True,
-            is_multi_region_trail=True,
+            include_global_service_events=of_account,
+            is_multi_region_trail=of_account,
             cloud_watch_logs_group_arn=log_group.arn.apply(lambda arn: f"{arn}:*"),
             cloud_watch_logs_role_arn=role.arn,
-            advanced_event_selectors=pulumi.Output.all(**args.bucket_arns).apply(event_selectors),
+            advanced_event_selectors=changes()
+            if args.bucket_arns is None
+            else pulumi.Output.all(**args.bucket_arns).apply(objects),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[rights]),  # CloudTrail tries the role at once
         )
         self.trail_arn = trail.arn
@@ -135,9 +141,8 @@ def log_writer(log_group_arn: str) -> iam.Document:
     return iam.document(iam.allow("Write", actions, [f"{log_group_arn}:log-stream:*"]))
 
 
-def event_selectors(bucket_arns: Mapping[str, str]) -> Any:
-    """Changes in the account, and all that happens to objects; the trailing slash keeps other buckets out."""
-    objects = [f"{bucket_arns[part]}/" for part in sorted(bucket_arns)]
+def changes() -> Any:
+    """Changes in the account, in all regions."""
     return [
         {
             "name": "Changes in the account",
@@ -145,13 +150,19 @@ def event_selectors(bucket_arns: Mapping[str, str]) -> Any:
                 {"field": "eventCategory", "equals": ["Management"]},
                 {"field": "readOnly", "equals": ["false"]},
             ],
-        },
+        }
+    ]
+
+
+def objects(bucket_arns: Mapping[str, str]) -> Any:
+    """All that happens to objects; the trailing slash keeps other buckets out."""
+    return [
         {
             "name": "Objects of the environment",
             "field_selectors": [
                 {"field": "eventCategory", "equals": ["Data"]},
                 {"field": "resources.type", "equals": ["AWS::S3::Object"]},
-                {"field": "resources.ARN", "starts_withs": objects},
+                {"field": "resources.ARN", "starts_withs": [f"{bucket_arns[part]}/" for part in sorted(bucket_arns)]},
             ],
-        },
+        }
     ]

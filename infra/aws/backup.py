@@ -47,6 +47,7 @@ class Backup(pulumi.ComponentResource):
 
     vault_name: pulumi.Output[str]
     backup_bucket: pulumi.Output[str]
+    backup_bucket_arn: pulumi.Output[str]
     velero_role_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: BackupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -155,7 +156,7 @@ class Backup(pulumi.ComponentResource):
             role_arn=role.arn,
             opts=child,
         )
-        self.backup_bucket = bucket.name
+        self.backup_bucket, self.backup_bucket_arn = bucket.name, bucket.arn
         self.velero_role_arn = role.arn
 
 

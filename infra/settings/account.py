@@ -18,6 +18,7 @@ AccountWide = Literal[
     "access-analyser",
     "image-scanning",
     "registry-policy",
+    "management-events",
 ]
 """What an account or its region has once, so that two owners would undo each other's."""
 
@@ -48,7 +49,7 @@ class AccountSettings(Settings):
     leave_to_others: tuple[AccountWide, ...] = ()
     """What something else manages here already: an organisation, or the account stack of another region.
 
-    `public-buckets` is the account's, the others are each region's.
+    `public-buckets` and `management-events`, the trail of changes, are the account's, the others are each region's.
     """
     pull_through: tuple[Upstream, ...] = OPEN_UPSTREAMS
     """Registries whose images are pulled through ECR."""

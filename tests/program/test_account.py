@@ -1,11 +1,12 @@
 import json
 from fnmatch import fnmatchcase
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from infra.account import Account, AccountArgs
-from infra.settings.account import AccountSettings, AccountWide
+from infra.settings.account import AccountSettings
+from infra.settings.base import Lifetime
 from tests.program.test_environments import planned
 
 SETTINGS: dict[str, Any] = {
@@ -195,9 +196,38 @@ OWNED_ONCE = {
 }
 
 
-@pytest.mark.parametrize("setting", get_args(AccountWide))
+@pytest.mark.parametrize("setting", OWNED_ONCE)
 def test_what_others_manage_in_the_account_is_left_to_them_and_nothing_else_is(build, setting):
     def kinds(urns):
         return {urn.split("::")[2].rpartition(":")[2] for urn in urns}
 
     assert kinds(build().urns) - kinds(build(leave_to_others=(setting,)).urns) == {OWNED_ONCE[setting]}
+
+
+def test_changes_in_the_account_are_recorded_once_in_all_regions_and_not_by_each_environment(build):
+    trail = build().inputs["account-trail-trail"]
+    assert trail["isMultiRegionTrail"] is True
+    (selector,) = trail["advancedEventSelectors"]
+    assert {"field": "eventCategory", "equals": ["Management"]} in selector["fieldSelectors"]
+    (of_environment,) = [one for one in planned("dev").resources if one.type == "aws:cloudtrail/trail:Trail"]
+    assert of_environment.inputs["isMultiRegionTrail"] is False
+    assert "Management" not in json.dumps(of_environment.inputs["advancedEventSelectors"])
+    assert any("us-east-1-backup/" in one for one in watched(of_environment.inputs["advancedEventSelectors"]))
+
+
+def watched(selectors):
+    return [prefix for one in selectors for field in one["fieldSelectors"] for prefix in field.get("startsWiths", ())]
+
+
+def test_the_accounts_trail_alone_writes_into_its_bucket_which_is_locked_where_durable(build):
+    inputs = build().inputs
+    statements = {one["Sid"]: one for one in json.loads(inputs["account-audit-policy"]["policy"])["Statement"]}
+    trail = f"arn:aws:cloudtrail:us-east-1:123456789012:trail/{inputs['account-trail-trail']['name']}"
+    assert statements["TrailWrites"]["Condition"]["StringEquals"]["aws:SourceArn"] == trail
+    assert inputs["account-audit-lock"]["rule"]["defaultRetention"] == {"mode": "GOVERNANCE", "days": 365}
+    assert "account-audit-lock" not in build(lifetime=Lifetime.THROWAWAY).inputs
+
+
+def test_an_account_whose_organisation_has_a_trail_gets_no_second_one_and_no_bucket(build):
+    kinds = {urn.split("::")[2].rpartition(":")[2] for urn in build(leave_to_others=("management-events",)).urns}
+    assert not {"Trail", "Bucket"} & kinds
