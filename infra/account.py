@@ -137,7 +137,9 @@ class Account(pulumi.ComponentResource):
                 log_bucket=None,
                 statements=[logs_may_be_delivered(logs_arn, audit_arn, account_id)],
                 lifetime=settings.lifetime,
-                **place,
+                environment=place["environment"],
+                region=region,
+                account_id=account_id,
             ),
             child,
         )

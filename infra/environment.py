@@ -181,7 +181,8 @@ class Environment(pulumi.ComponentResource):
             ),
             child,
         )
-        Budget("budget", BudgetArgs(settings=settings.budget, **place), child)
+        by_tag = account.activate_cost_tags or account.cost_tags_active
+        Budget("budget", BudgetArgs(settings=settings.budget, by_tag=by_tag, **place), child)
         backup = Backup(
             "backup",
             BackupArgs(

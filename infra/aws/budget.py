@@ -1,5 +1,7 @@
 """What the environment may cost."""
 
+from __future__ import annotations  # a name like aws.budgets.Budget loads all of Budgets when it is read
+
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,15 +26,15 @@ class BudgetArgs:
     region: str
     account_id: str
     settings: BudgetSettings
+    by_tag: bool
 
 
 class Budget(pulumi.ComponentResource):
     """An AWS Budget.
 
-    - the costs of what is tagged with the environment, month by month
+    - the costs of what is tagged with the environment, month by month; while that is no cost-allocation tag, by which
+      nothing would ever be counted, those of the whole account
     - alarms by e-mail as they near the limit, when they reach it, and when they are on their way to
-
-    It counts nothing until the tag `environment` is a cost-allocation tag, which only the paying account can make it.
     """
 
     name: pulumi.Output[str]
@@ -47,7 +49,7 @@ class Budget(pulumi.ComponentResource):
             time_unit="MONTHLY",
             limit_amount=f"{args.settings.usd_per_month:.2f}",
             limit_unit="USD",
-            cost_filters=[{"name": "TagKeyValue", "values": [f"user:environment${args.environment}"]}],
+            cost_filters=[cost_filter(args)],
             # credits and refunds would hide what is being spent
             cost_types={"include_credit": False, "include_refund": False},
             notifications=[
@@ -63,3 +65,10 @@ class Budget(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         ).name
         self.register_outputs({"name": self.name})
+
+
+def cost_filter(args: BudgetArgs) -> aws.budgets.BudgetCostFilterArgs:
+    """Whose costs count."""
+    if args.by_tag:
+        return aws.budgets.BudgetCostFilterArgs(name="TagKeyValue", values=[f"user:environment${args.environment}"])
+    return aws.budgets.BudgetCostFilterArgs(name="LinkedAccount", values=[args.account_id])

@@ -46,6 +46,8 @@ class AccountSettings(Settings):
     """GuardDuty with EKS runtime monitoring; off only where your organisation runs it for all accounts."""
     activate_cost_tags: bool = False
     """Tell costs apart by owner and environment: where the account pays for itself, a day after the first bill."""
+    cost_tags_active: bool = False
+    """The paying account has made `environment` a cost-allocation tag; until it is one, a budget counts the account."""
     leave_to_others: tuple[AccountWide, ...] = ()
     """What something else manages here already: an organisation, or the account stack of another region.
 

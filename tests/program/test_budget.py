@@ -5,10 +5,24 @@ from infra.settings.environment import BudgetSettings
 
 
 @pytest.fixture
-def budget(deploy):
-    settings = BudgetSettings(usd_per_month=2000, notify=("ana@example.com", "ben@example.com"))
-    args = BudgetArgs(environment="dev", region="us-east-1", account_id="123456789012", settings=settings)
-    return deploy(lambda: Budget("budget", args)).inputs["budget-monthly"]
+def build(deploy):
+    def run(by_tag):
+        settings = BudgetSettings(usd_per_month=2000, notify=("ana@example.com", "ben@example.com"))
+        place = {"environment": "dev", "region": "us-east-1", "account_id": "123456789012"}
+        args = BudgetArgs(settings=settings, by_tag=by_tag, **place)
+        return deploy(lambda: Budget("budget", args)).inputs["budget-monthly"]
+
+    return run
+
+
+@pytest.fixture
+def budget(build):
+    return build(by_tag=True)
+
+
+def test_while_the_tag_is_no_cost_allocation_tag_the_account_counts_or_nobody_would_ever_be_told(build):
+    (counted,) = build(by_tag=False)["costFilters"]
+    assert counted == {"name": "LinkedAccount", "values": ["123456789012"]}
 
 
 def test_only_what_is_tagged_with_the_environment_counts(budget):
