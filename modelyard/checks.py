@@ -10,8 +10,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
+import yaml
 from packaging.requirements import Requirement
 
 from modelyard.runner.state import State
@@ -20,6 +22,7 @@ PROJECT = Path(__file__).parents[1]
 LEAST_PYTHON = (3, 11)
 LEAST_BYTES = 1_000_000_000
 MOST_NAMED = 3
+SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,43 @@ def runner(state: State) -> Check:
                 f"modelyard runner stop --state {state.root}, then start it again; logs: {state.root}/*.log",
             )
     return Check("runner", f"runs at {running.url}, models at {running.serving_url}")
+
+
+def kubernetes(kubeconfig: Path, context: str) -> Iterator[Check]:
+    """An existing cluster: whether there is a way to it, and whether it answers. "" is the current context."""
+    try:
+        told = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+        contexts = {one["name"]: one["context"]["cluster"] for one in told["contexts"]}
+        servers = {one["name"]: str(one["cluster"]["server"]) for one in told["clusters"]}
+        wanted = context or str(told.get("current-context") or "")
+    except OSError as error:
+        yield Check("kubeconfig", f"{kubeconfig}: {error.strerror}", "set cluster.kubeconfig to where it is")
+        return
+    except (ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        yield Check("kubeconfig", f"{kubeconfig} is none", "write it anew, as with `kubectl config view --raw`")
+        return
+    yield Check("kubeconfig", str(kubeconfig))
+    if not wanted:
+        yield Check("context", "none is the current one", "set cluster.context")
+    elif wanted not in contexts:
+        known = ", ".join(sorted(contexts)) or "none"
+        yield Check("context", f"{kubeconfig} has no {wanted}", f"set cluster.context to one that it has: {known}")
+    elif contexts[wanted] not in servers:
+        yield Check("context", f"{wanted} is of {contexts[wanted]}, of which nothing is said", "mend the kubeconfig")
+    else:
+        yield Check("context", wanted)
+        yield api_server(servers[contexts[wanted]])
+
+
+def api_server(endpoint: str) -> Check:
+    """Whether a connection to it can be made within seconds."""
+    try:
+        address = urlsplit(endpoint)
+        port = address.port or (80 if address.scheme == "http" else 443)
+        socket.create_connection((address.hostname or "", port), timeout=SECONDS).close()
+    except (OSError, ValueError) as error:
+        return Check("API server", f"{endpoint} can't be reached: {error}", "start the cluster, or its VPN")
+    return Check("API server", f"{endpoint} answers")
 
 
 def _locked(lock: Path) -> Iterator[Requirement]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelyard.cli.env import settings_sentences, stack_names
+from modelyard.cli.env import settings_sentences, stack_names, without_collection
 from modelyard.cli.options import JsonOption, StateOption, state_of
 from modelyard.cli.output import Screen, table, verdict
 
@@ -21,7 +22,7 @@ def doctor(
         str | None,
         typer.Argument(
             metavar="[ENV]",
-            help="Check the cloud instead, for this environment: credentials, quotas, offerings.",
+            help="Check what this environment stands on instead: credentials, quotas, offerings; or its cluster.",
             show_default=False,
             autocompletion=stack_names,
         ),
@@ -29,7 +30,7 @@ def doctor(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check this machine, or an environment's cloud; say what to do about each problem; exit code 1 if there is one.
+    """Check this machine, or what an environment stands on; say what to do about each problem; exit code 1 for any.
 
     Nothing is changed. `up` has to run where the environment's API server can be reached: in the VPC, if it is private.
     """
@@ -39,7 +40,7 @@ def doctor(
     if env is None:
         checks = list(check_all(state_of(state)))
     else:
-        with screen.waiting(f"asking AWS about {env}"):
+        with screen.waiting(f"looking at what {env} stands on"):
             checks = list(_cloud(env))
     rows = [
         (
@@ -59,10 +60,15 @@ def doctor(
 def _cloud(env: str) -> "Iterator[Check]":
     from datetime import UTC, datetime
 
+    from infra.settings.environment import ExistingCluster
+    from modelyard.checks import kubernetes
     from modelyard.cloud_checks import check_cloud
     from modelyard.plan.plan import plan
     from modelyard.project import project
 
-    with settings_sentences():
+    with without_collection(), settings_sentences():
         planned = plan(project(), env, today=datetime.now(UTC).date())
     yield from check_cloud(planned)
+    cluster = getattr(planned.stack.settings, "cluster", None)
+    if isinstance(cluster, ExistingCluster):
+        yield from kubernetes(Path(cluster.kubeconfig).expanduser(), cluster.context)

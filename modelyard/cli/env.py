@@ -104,7 +104,7 @@ def plan(  # noqa: PLR0913, PLR0917 each is an option of the command
     from datetime import UTC, datetime
 
     root, today = project(), datetime.now(UTC).date()
-    with _without_collection(), settings_sentences():
+    with without_collection(), settings_sentences():
         from modelyard.plan import plan as plans
 
         made = plans.plan(root, env, today=today, against=against)
@@ -204,7 +204,7 @@ def fails(made: "Plan", threshold: Threshold) -> bool:
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """What a plan imports and makes lives to the command's end: to look for garbage in it takes long and finds none."""
     gc.disable()
     try:

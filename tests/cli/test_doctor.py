@@ -1,6 +1,12 @@
 """modelyard doctor: what it finds, and what it says to do."""
 
 import importlib.metadata
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
 
 from modelyard import checks
 from modelyard.runner.state import Running, State
@@ -66,3 +72,64 @@ def test_a_runner_that_holds_its_state_and_does_not_answer_is_a_problem(tmp_path
         check = checks.runner(state)
     assert check.found == "its runner doesn't answer at http://127.0.0.1:1/apis/v2beta1/healthz"
     assert "modelyard runner stop" in check.remedy
+
+
+def kubeconfig(folder, server, current="kind"):
+    file = folder / "kubeconfig"
+    told = {
+        "contexts": [{"name": "kind", "context": {"cluster": "kind-cluster"}}],
+        "clusters": [{"name": "kind-cluster", "cluster": {"server": server}}],
+        "current-context": current,
+    }
+    file.write_text(yaml.safe_dump(told))
+    return file
+
+
+def test_an_existing_cluster_is_looked_for_where_its_kubeconfig_says(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        found = list(checks.kubernetes(kubeconfig(tmp_path, server), ""))
+        assert [(one.name, one.ok) for one in found] == [("kubeconfig", True), ("context", True), ("API server", True)]
+    *_, gone = checks.kubernetes(kubeconfig(tmp_path, server), "kind")
+    assert gone.found.startswith(f"{server} can't be reached: ")
+    assert gone.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "sentence"),
+    [
+        (None, "", "No such file or directory"),
+        ("contexts: 7", "", "is none"),
+        ("{", "", "is none"),
+        ("", "", "is none"),
+        ("{contexts: [], clusters: []}", "", "none is the current one"),
+        ("{contexts: [], clusters: []}", "kind", "has no kind"),
+        ("{contexts: [{name: a, context: {cluster: b}}], clusters: []}", "a", "a is of b, of which nothing is said"),
+        (
+            "{contexts: [{name: a, context: {cluster: b}}], clusters: [{name: b, cluster: {server: 'http://h:x'}}]}",
+            "a",
+            "http://h:x can't be reached",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_way_to_a_cluster_is_a_sentence(tmp_path, text, context, sentence):
+    file = tmp_path / "kubeconfig"
+    if text is not None:
+        file.write_text(text)
+    *_, last = checks.kubernetes(file, context)
+    assert sentence in last.found
+    assert last.remedy
+
+
+def test_the_doctor_asks_no_cloud_about_an_environment_without_one(tmp_path, monkeypatch, typed):
+    project = Path(__file__).parents[2]
+    shutil.copy(project / "Pulumi.yaml", tmp_path)
+    shutil.copytree(project / "stacks", tmp_path / "stacks")
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "__main__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    said = typed("doctor", "local", "--json")
+    assert said.code == 1
+    assert [check["name"] for check in said.json["checks"]] == ["pulumi", "kubeconfig"]
+    assert "AWS" not in said.err
