@@ -25,7 +25,7 @@ def _set(what: str, parameter: str, value: Any, answer: str, *, deletable: bool 
         id="{bucket}",
         create=put,
         update=put,
-        read=(Op(f"get_{what.removesuffix('_configuration') if 'lifecycle' not in what else what}", BUCKET, answer),),
+        read=(Op(f"get_{what}", BUCKET, answer),),
         delete=(Op(f"delete_{what.removesuffix('_configuration')}", BUCKET),) if deletable else (),
     )
 
