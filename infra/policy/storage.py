@@ -5,7 +5,7 @@ from typing import Any
 
 from pulumi_policy import Severity
 
-from infra.policy.control import ACCOUNT, Item, Stack, each, listed, statements, together
+from infra.policy.control import ACCOUNT, ENVIRONMENT, Item, Stack, each, listed, statements, together
 
 BUCKET = "aws:s3/bucket:Bucket"
 BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
@@ -28,7 +28,7 @@ INSTANCE = "aws:ec2/instance:Instance"
 QUEUE = "aws:sqs/queue:Queue"
 TOPIC = "aws:sns/topic:Topic"
 LOCKED = ("audit", "models")
-"""Which buckets hold what nobody may delete."""
+"""Which buckets hold what nobody may delete; an account has only the first."""
 APPROVED = "/approved/*"
 """Where approved models are in their bucket."""
 
@@ -136,7 +136,7 @@ def _is_for_logs(stack: Stack, bucket: Item) -> bool:
 def object_lock(stack: Stack) -> Iterator[tuple[Item, str]]:
     """Where durable, nobody deletes an audit record or an approved model: by object lock, or by the bucket's policy."""
     buckets = stack.of(BUCKET) if stack.durable() else []
-    for wanted in LOCKED if buckets else ():
+    for wanted in (LOCKED if stack.of(ENVIRONMENT) else LOCKED[:1]) if buckets else ():
         found = [bucket for bucket in buckets if bucket.name.endswith(f"-{wanted}-bucket")]
         if not found:
             yield buckets[0], f"beside it there is no {wanted} bucket, whose objects nobody can delete"

@@ -9,6 +9,7 @@ from infra.settings.waivers import Waiver, Waivers
 from modelyard.plan.findings import UNUSED
 from modelyard.plan.graph import UNKNOWN
 from tests.policy.cases import (
+    AUDIT,
     BY_TAG,
     CLUSTER,
     DATA,
@@ -17,6 +18,7 @@ from tests.policy.cases import (
     EFS,
     ENCRYPTION,
     KMS_KEY,
+    LOCK,
     LOGS,
     NODES,
     ROLE,
@@ -116,6 +118,15 @@ def test_the_network_of_an_existing_vpc_is_told_as_not_checked(judge):
     (told,) = [finding for finding in judge([CLUSTER]) if finding.policy == "network-checked"]
     assert told.severity is Severity.LOW
     assert told.message.startswith("not checked: the network is yours")
+
+
+def test_an_account_locks_what_is_audited_and_has_no_models(judge):
+    account = resource("modelyard:index:Account", "account", {"lifetime": "durable"})
+    locks = [
+        [finding.urn for finding in judge([account, AUDIT, *lock]) if finding.policy == "s3-object-lock"]
+        for lock in ([LOCK], [])
+    ]
+    assert locks == [[], [AUDIT.urn]]
 
 
 def test_what_is_not_durable_needs_no_object_lock(judge):
