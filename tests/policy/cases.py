@@ -348,6 +348,11 @@ KMS_KEY = resource(
     },
     protect=True,
 )
+TRAIL = resource(
+    "aws:cloudtrail/trail:Trail",
+    "trail",
+    {"enableLogFileValidation": True, "kmsKeyId": KEY, "advancedEventSelectors": [{"fieldSelectors": []}]},
+)
 REPOSITORY = resource(
     "aws:ecr/repository:Repository",
     "steps",
@@ -545,6 +550,14 @@ CASES = {
         spoil("logs", "retentionInDays"),
         spoil("logs", "retentionInDays", 30),
         spoil("logs", "kmsKeyId"),
+    ),
+    "audit-trail": (
+        [CLUSTER, TRAIL],
+        spoil("trail"),
+        spoil("trail", "enableLogFileValidation"),
+        spoil("trail", "kmsKeyId"),
+        spoil("trail", "enableLogging", False),
+        spoil("trail", "advancedEventSelectors", []),
     ),
     "no-secrets-in-state": (
         [DATABASE],
