@@ -120,6 +120,7 @@ class Screen:
         if isinstance(result, str):
             result = plain(result)
         if self._out.is_terminal:
+            result = _fitted(result, self._out)
             self._out.print(result, style=style or None, soft_wrap=isinstance(result, str))  # to be pasted as it is
             return
         with self._out.capture() as capture:
@@ -165,6 +166,33 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Seque
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(plain(str(cell))) for cell in row))
     return made
+
+
+def _fitted(result: "RenderableType", console: "Console") -> "RenderableType":
+    """A table that would have to cut words in another form; everything else as it is."""
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    if isinstance(result, Table):
+        anywhere = console.options.update(width=sys.maxsize)  # a measure is never above the width that there is
+        if Measurement.get(console, anywhere, result).minimum > console.width:
+            return _in_blocks(result)
+    return result
+
+
+def _in_blocks(made: "Table") -> "RenderableType":
+    """A table for narrow screens: what was a row is a paragraph, each cell behind its column's name."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    names = [str(column.header) for column in made.columns]
+    rows = zip(*(column.cells for column in made.columns), strict=True)
+    paragraphs = [
+        Text("  ").join(Text.assemble((f"{name} " if name else "", "bold"), cell) for name, cell in cells)
+        for cells in ([(name, cell) for name, cell in zip(names, row, strict=True) if cell.plain] for row in rows)
+    ]
+    return Group(*(Padding(paragraph, (0, 0, 1, 0)) for paragraph in paragraphs))
 
 
 def verdict(*, good: bool, yes: str = "ok", no: str = "no") -> Any:

@@ -3,7 +3,9 @@
 import io
 import os
 import pty
+import re
 import subprocess
+import sys
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
@@ -127,3 +129,25 @@ def test_what_a_terminal_would_obey_is_written_out():
         text = out.getvalue()
     assert text.splitlines()[1:] == ["a\\x1b]0;title\\x07\\u202eb", "one\\x9b2J", "line"]
     assert "\x1b" not in text
+
+
+def on_a_screen(width, rows):
+    """What a terminal of that width shows of a table."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as seen, os.fdopen(theirs, "w", encoding="utf-8") as screen:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdout", screen)
+            patch.setenv("TERM", "xterm")
+            patch.setenv("COLUMNS", str(width))
+            Screen().show(table(["part", "resources", "price"], rows, right=["price"]))
+        screen.flush()
+        return re.sub(r"\x1b\[[\d;]*m|\r", "", seen.read(4000).decode())
+
+
+def test_a_narrow_screen_cuts_no_words():
+    rows = [["environment", "21 RouteTableAssociation", "1,055"], ["pipelines-database", "", "12"]]
+    assert on_a_screen(80, rows).splitlines()[0].split() == ["part", "resources", "price"]
+    narrow = on_a_screen(40, rows)
+    words = "part environment resources 21 RouteTableAssociation price 1,055 part pipelines-database price 12"
+    assert narrow.split() == words.split()
+    assert max(map(len, narrow.splitlines())) <= 40
