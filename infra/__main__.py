@@ -5,6 +5,7 @@ from pathlib import Path
 import pulumi
 
 from infra.account import Account, AccountArgs
+from infra.aws.tags import marked
 from infra.environment import Environment, EnvironmentArgs
 from infra.settings.files import SettingsError
 from infra.settings.stacks import AccountStack, load
@@ -19,11 +20,12 @@ def main() -> None:
         stack = load(STACKS, name, config.get_object("account") or config.get_object("environment"))
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
+    opts = pulumi.ResourceOptions(transformations=[marked])
     built: Account | Environment
     if isinstance(stack, AccountStack):
-        built = Account("account", AccountArgs(settings=stack.settings))
+        built = Account("account", AccountArgs(settings=stack.settings), opts)
     else:
-        built = Environment("environment", EnvironmentArgs(stack=stack))
+        built = Environment("environment", EnvironmentArgs(stack=stack), opts)
     for key, value in built.outputs.items():
         pulumi.export(key, value)
 

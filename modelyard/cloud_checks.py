@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
+import botocore.parsers
 
 from infra.settings.environment import AwsEnvironment, ExistingNetwork, Reservation
 from infra.settings.stacks import AccountStack, EnvironmentStack
@@ -62,6 +63,8 @@ def identity(session: Any, account_id: str) -> Check:
         return Check("credentials", "none", ASK)
     except botocore.exceptions.ClientError as error:
         return Check("credentials", error.response["Error"]["Code"], ASK)
+    except botocore.parsers.ResponseParserError:
+        return Check("credentials", "what answers is not AWS", "look at AWS_ENDPOINT_URL and your proxy")
     except botocore.exceptions.BotoCoreError as error:
         return Check("credentials", str(error), "AWS has to be reached from here")
     if told["Account"] != account_id:

@@ -139,5 +139,5 @@ VpcId = Annotated[str, _text(r"^vpc-[0-9a-f]{8,17}$", "a VPC's id, vpc- and hexa
 VpcRange = Annotated[str, AfterValidator(_private_range)]
 ZoneId = Annotated[str, _text(r"^[a-z]{2,4}\d-[a-z0-9-]*az\d+$", "a zone's id like use1-az1; names differ by account")]
 
-SLUG = re.compile(r"(?!.*--)[a-z][a-z0-9-]{0,18}[a-z0-9]")
+SLUG = re.compile(r"(?!account|.*--|.*-team$)[a-z][a-z0-9-]{0,18}[a-z0-9]")
 """An environment's name: it starts the names of buckets, which have 63 characters at most."""

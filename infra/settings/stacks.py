@@ -253,8 +253,8 @@ def _capacity_problems(
         yield (
             ("max",),
             (
-                "a reservation brings its own placement group; leave placement_group out of the profile in hardware.yaml,"
-                " or reserved nodes out here"
+                "a reservation brings its own placement group; leave placement_group out of the profile"
+                " in hardware.yaml, or reserved nodes out here"
             ),
         )
     for one in profile.instance_types:

@@ -17,7 +17,9 @@ from modelyard.project import project
 if TYPE_CHECKING:
     from modelyard.plan.plan import Plan
 
-app = typer.Typer(help="Look at environments before they exist.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Plan environments and accounts, make them, and take them down.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def stack_names(incomplete: str) -> list[str]:

@@ -147,6 +147,10 @@ ARNS: Mapping[str, Callable[[Place, str], str]] = {
     "aws:s3/bucket:Bucket": lambda p, n: f"arn:{p.partition}:s3:::{n}",
     "aws:secretsmanager/secret:Secret": lambda p, n: p.arn("secretsmanager", f"secret:{n}"),
     "aws:sns/topic:Topic": lambda p, n: p.arn("sns", n),
+    **{
+        f"aws:vpc/securityGroup{way}Rule:SecurityGroup{way}Rule": lambda p, n: p.arn("ec2", f"security-group-rule/{n}")
+        for way in ("Ingress", "Egress")
+    },
     "aws:sqs/queue:Queue": lambda p, n: p.arn("sqs", n),
     "aws:ssm/parameter:Parameter": lambda p, n: p.arn("ssm", f"parameter/{n.lstrip('/')}"),
 }

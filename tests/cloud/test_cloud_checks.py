@@ -3,6 +3,7 @@
 import socket
 from datetime import date
 
+import boto3
 import pytest
 from botocore.stub import Stubber
 
@@ -29,6 +30,28 @@ def test_credentials_of_the_right_account_are_fine_and_others_are_named(cloud):
     wrong = cloud_checks.identity(cloud, "999999999999")
     assert (wrong.found, wrong.ok) == ("account 123456789012", False)
     assert "999999999999" in wrong.remedy
+
+
+def test_an_answer_that_is_not_aws_is_told(cloud, monkeypatch):
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>no way</html")
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        check = cloud_checks.identity(boto3.Session(region_name="us-east-1"), "123456789012")
+        server.shutdown()
+    assert (check.found, check.ok) == ("what answers is not AWS", False)
 
 
 def test_without_credentials_nothing_else_is_asked(cloud, planned, monkeypatch, tmp_path):

@@ -27,7 +27,7 @@ class Recorder(Mocks):
         self.inputs[args.name] = args.inputs
         return f"{args.name}-id", {"arn": f"arn:aws:test:::{args.name}", **args.inputs}
 
-    def call(self, args: MockCallArgs) -> dict[str, Any]:
+    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], None]:
         raise AssertionError(f"{args.token} looks something up: pass an Output instead")
 
 

@@ -347,7 +347,9 @@ def test_a_stack_without_a_file_is_told_with_those_that_have_one(stacks):
     assert "Pulumi.dev.yaml" in told.sentence
 
 
-@pytest.mark.parametrize("name", ["../dev", "Dev", "d", "a" * 21, "dev env", "a--b", "dev-", ""])
+@pytest.mark.parametrize(
+    "name", ["../dev", "Dev", "d", "a" * 21, "dev env", "a--b", "dev-", "account-eu", "dev-team", ""]
+)
 def test_a_name_that_can_not_start_a_buckets_name_is_refused(stacks, name):
     (told,) = problems(stacks, name)
     assert "can't name an environment" in told.sentence

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
-import jmespath  # type: ignore[import-untyped]
+import jmespath
 from botocore.config import Config
 from botocore.exceptions import ClientError, ParamValidationError
 from pulumi import _types
