@@ -18,9 +18,9 @@ from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, empty_pb2, struct_pb2
-from google.rpc import status_pb2  # type: ignore[import-untyped]
+from google.rpc import status_pb2
 from pulumi.runtime import rpc
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, resource_pb2, resource_pb2_grpc
 
 UNKNOWN = rpc.UNKNOWN
 """Stands for a value that a preview can't know."""
@@ -69,6 +69,15 @@ class Live:
     id: str
     properties: dict[str, Any]
     inputs: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Child:
+    """A resource that a component is made of."""
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
 
 
 class RefusedError(Exception):
@@ -240,6 +249,10 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         """Let it go; no error if it has gone."""
         raise NotImplementedError
 
+    def construct(self, type_: str, name: str, inputs: dict[str, Any]) -> list[list[Child]]:
+        """What a component is made of; what stands in a later list depends on all of the earlier ones."""
+        raise RefusedError("the stand-in has no such component")
+
     # What the engine calls
 
     def Handshake(self, _request: Any, _context: Any) -> Any:  # noqa: N802
@@ -320,9 +333,81 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
                 self.faults.kill()
             return empty_pb2.Empty()
 
+    def Construct(self, request: Any, context: Any) -> Any:  # noqa: N802
+        inputs = from_wire(request.inputs)
+        with (
+            _sentences(context, f"{request.type} {request.name!r}"),
+            grpc.insecure_channel(request.monitorEndpoint) as channel,
+        ):
+            register = _Registrar(request, resource_pb2_grpc.ResourceMonitorStub(channel))
+            urn = register.component(inputs).urn
+            made: list[dict[str, Any]] | str = UNKNOWN
+            if not has_unknown(inputs):
+                stages = self.construct(request.type, request.name, bare(inputs))
+                made = register.children(urn, stages, self.package, self.version.partition("+")[0])
+            state = to_wire({"resources": made})
+            register.monitor.RegisterResourceOutputs(
+                resource_pb2.RegisterResourceOutputsRequest(urn=urn, outputs=state)
+            )
+            return provider_pb2.ConstructResponse(urn=urn, state=state)
+
     def Cancel(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         self.faults.cancelled.set()
         return empty_pb2.Empty()
+
+
+@dataclass(frozen=True)
+class _Registrar:
+    """Registers a component and its children at the engine, which asked for it."""
+
+    request: Any
+    monitor: Any
+
+    def component(self, inputs: dict[str, Any]) -> Any:
+        asked = self.request
+        return self._register(
+            resource_pb2.RegisterResourceRequest(
+                type=asked.type,
+                name=asked.name,
+                parent=asked.parent,
+                object=to_wire(inputs),
+                acceptSecrets=True,
+                dependencies=asked.dependencies,
+                aliasURNs=asked.aliases,
+                protect=asked.protect,
+                providers=asked.providers,
+            )
+        )
+
+    def children(self, parent: str, stages: list[list[Child]], package: str, version: str) -> list[dict[str, Any]]:
+        """References to them."""
+        made: list[Any] = []
+        for stage in stages:
+            before = [*self.request.dependencies, *(one.urn for one in made)]
+            asked = [
+                resource_pb2.RegisterResourceRequest(
+                    type=child.type,
+                    name=child.name,
+                    parent=parent,
+                    custom=True,
+                    object=to_wire(child.inputs),
+                    acceptSecrets=True,
+                    dependencies=before,
+                    protect=self.request.protect,
+                    provider=self.request.providers.get(package, ""),
+                    version=version,
+                )
+                for child in stage
+            ]
+            with futures.ThreadPoolExecutor(16) as pool:
+                made += pool.map(self._register, asked)
+        return [{rpc._special_sig_key: rpc._special_resource_sig, "urn": one.urn, "id": one.id} for one in made]
+
+    def _register(self, asked: Any) -> Any:
+        try:
+            return self.monitor.RegisterResource(asked)
+        except grpc.RpcError as error:
+            raise RefusedError(f"{asked.type} {asked.name!r} was not made: {error.details()}") from error
 
 
 @dataclass(frozen=True)

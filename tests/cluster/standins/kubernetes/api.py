@@ -48,6 +48,8 @@ class Access:
     token: str
     trusts: ssl.SSLContext
     namespace: str
+    kubeconfig: dict[str, Any]
+    """What helm is given: the same context alone."""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Access":
@@ -67,7 +69,15 @@ class Access:
             cadata=base64.b64decode(authority).decode() if authority else None,
         )
         namespace = settings.get("namespace") or context.get("namespace") or "default"
-        return cls(cluster["server"], user["token"], trusts, namespace)
+        alone = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "one", "cluster": cluster}],
+            "users": [{"name": "one", "user": user}],
+            "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+            "current-context": "one",
+        }
+        return cls(cluster["server"], user["token"], trusts, namespace, alone)
 
 
 class Api:
@@ -75,6 +85,7 @@ class Api:
 
     def __init__(self, access: Access) -> None:
         self.namespace = access.namespace
+        self.kubeconfig = access.kubeconfig
         self._http = httpx.Client(
             base_url=access.server,
             headers={"Authorization": f"Bearer {access.token}"},
@@ -92,6 +103,12 @@ class Api:
                 if "/" not in one["name"]:
                     self._kinds[api_version, one["kind"]] = Kind(one["name"], one["namespaced"])
         return self._kinds.get((api_version, kind))
+
+    def capabilities(self) -> tuple[str, list[str]]:
+        """The server's version, and the versions of the groups that it has."""
+        groups = self._ask("GET", "/apis")["groups"]
+        versions = [version["groupVersion"] for group in groups for version in group["versions"]]
+        return str(self._ask("GET", "/version")["gitVersion"]), ["v1", *versions]
 
     def apply(self, wanted: Mapping[str, Any], *, force: bool, dry: bool = False) -> dict[str, Any]:
         """Apply it on the server's side; fields that the schema doesn't have are refused."""

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
+from tests.cluster.standins.kubernetes import releases
 from tests.cluster.standins.kubernetes.api import CONFLICT, GONE, Access, AnswerError, Api
+from tests.cluster.standins.kubernetes.components import objects, of_objects
 from tests.cluster.standins.kubernetes.readiness import FailedError, may_be_ready, missing
 from tests.cluster.standins.serve import (
     UNKNOWN,
     Change,
+    Child,
     Diff,
     Live,
     RefusedError,
@@ -85,6 +88,8 @@ class Kubernetes(StandIn):
         self.patience = threading.local()
 
     def check(self, urn: Urn, old: dict[str, Any], new: dict[str, Any], seed: bytes) -> dict[str, Any]:
+        if urn.type == releases.RELEASE:
+            return releases.checked(self.api, urn, old, new, seed)
         kind = urn.type.rpartition(":")[2]
         if kind.endswith(("List", "Patch")):
             raise RefusedError(f"the stand-in makes no {kind}: name each object by its own type")
@@ -101,6 +106,8 @@ class Kubernetes(StandIn):
         return {**new, "metadata": about}
 
     def diff(self, urn: Urn, id_: str, old: dict[str, Any], state: dict[str, Any], new: dict[str, Any]) -> Diff:
+        if urn.type == releases.RELEASE:
+            return releases.diff(old, new)
         dies = self._dies(new)
         written = {path: Change(kind, dies(path)) for path, kind in differences(old, new)}
         if has_unknown(new):
@@ -120,6 +127,8 @@ class Kubernetes(StandIn):
         return _with_order({path: Change(kind, dies(path)) for path, kind in found}, new)
 
     def create(self, urn: Urn, inputs: dict[str, Any], preview: bool) -> Live:
+        if urn.type == releases.RELEASE:
+            return releases.deploy(self.api, inputs, preview, inputs.get("timeout") or self._patience({}))
         if preview:
             return Live("", self._foreseen(inputs))
         if "upsertExistingObjects" not in self.switches and self.api.get(inputs):
@@ -129,6 +138,8 @@ class Kubernetes(StandIn):
     def update(
         self, urn: Urn, id_: str, old: dict[str, Any], state: dict[str, Any], new: dict[str, Any], preview: bool
     ) -> dict[str, Any]:
+        if urn.type == releases.RELEASE:
+            return releases.deploy(self.api, new, preview, new.get("timeout") or self._patience({})).properties
         if not preview:
             return self._ready(self._apply(new)).properties
         if has_unknown(new):
@@ -138,12 +149,17 @@ class Kubernetes(StandIn):
         return {**outputs(would), **({"status": UNKNOWN} if "status" in would else {})}
 
     def read(self, urn: Urn, id_: str, inputs: dict[str, Any], state: dict[str, Any]) -> Live | None:
+        if urn.type == releases.RELEASE:
+            return releases.read(self.api, id_, inputs, state)
         live = self.api.get(_addressed(urn, id_, state or inputs))
         if live is None:
             return None
         return Live(id_, outputs(live), None if inputs else outputs(_comparable(live)))
 
     def delete(self, urn: Urn, id_: str, inputs: dict[str, Any], state: dict[str, Any]) -> None:
+        if urn.type == releases.RELEASE:
+            releases.delete(self.api, id_, state, inputs.get("timeout") or self._patience({}))
+            return
         there = _addressed(urn, id_, state)
         notes = annotations(inputs)
         live = self.api.get(there)
@@ -156,9 +172,11 @@ class Kubernetes(StandIn):
             same = now and now["metadata"]["uid"] == live["metadata"]["uid"]
             return f"it is held by {', '.join(_holders(now))}" if now and same else ""
 
-        waits = self._wait(remains, notes)
-        if waits:
+        if waits := self._wait(remains, notes):
             raise RefusedError(f"it is not gone after {self._patience(notes):g} s: {waits}")
+
+    def construct(self, type_: str, name: str, inputs: dict[str, Any]) -> list[list[Child]]:
+        return of_objects(self.api, objects(self.api, type_, name, inputs), name, inputs)
 
     # What customTimeouts say comes with the request
 
