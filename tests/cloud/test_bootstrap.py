@@ -71,7 +71,8 @@ def test_a_second_time_nothing_is_changed(cloud, checkout, account, without_pulu
 def test_a_policy_as_s3_tells_it_is_the_same_and_a_weaker_one_is_put_right(cloud, checkout, account, without_pulumi):
     """S3 gives back a list of one as that one, and a list in an order of its own."""
     bootstrap("dev", account, checkout, lambda _: None)
-    s3, told = cloud.client("s3"), []
+    s3 = cloud.client("s3")
+    told: list[str] = []
     policy = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])
     (statement,) = policy["Statement"]
     (action,) = statement["Action"]

@@ -8,7 +8,7 @@ import pytest
 from botocore.stub import Stubber
 
 from infra.settings.environment import ExistingNetwork, Reservation
-from infra.settings.stacks import load
+from infra.settings.stacks import EnvironmentStack, load
 from modelyard import cloud_checks
 from modelyard.plan.plan import plan
 
@@ -96,6 +96,7 @@ def test_a_quota_that_may_not_be_read_is_told_with_the_right_that_is_missing(clo
 
 def test_a_profile_that_none_of_the_zones_offers_is_told_with_those_that_do(cloud, checkout):
     stack = load(checkout / "stacks", "prod")
+    assert isinstance(stack, EnvironmentStack)
     stack.profiles["h100"] = stack.profiles["h100"].model_copy(update={"instance_types": ("p4de.24xlarge",)})
     checks = {check.name: check for check in cloud_checks.offerings(cloud, stack, {"use1-az1", "use1-az2"})}
     assert checks["profile a10g"].ok

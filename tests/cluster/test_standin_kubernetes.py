@@ -34,17 +34,17 @@ class Stack:
         found = self.stack.preview().change_summary
         return {getattr(kind, "value", kind): count for kind, count in found.items()}
 
-    def up(self, program: Callable[[], None]) -> dict[str, int]:
+    def up(self, program: Callable[[], None]) -> dict[Any, int]:
         self.stack.workspace.program = program
         result = self.stack.up()
         self.outputs = {name: output.value for name, output in result.outputs.items()}
-        return result.summary.resource_changes or {}
+        return dict(result.summary.resource_changes or {})
 
-    def refresh(self) -> dict[str, int]:
-        return self.stack.refresh().summary.resource_changes or {}
+    def refresh(self) -> dict[Any, int]:
+        return dict(self.stack.refresh().summary.resource_changes or {})
 
-    def destroy(self) -> dict[str, int]:
-        return self.stack.destroy().summary.resource_changes or {}
+    def destroy(self) -> dict[Any, int]:
+        return dict(self.stack.destroy().summary.resource_changes or {})
 
     def refused(self, run: Callable[..., object], *arguments: object) -> str:
         """What the engine says of a run that has to fail, without its decoration."""

@@ -1,3 +1,5 @@
+from typing import Any
+
 from infra.environment import mount_subnets
 from infra.settings.environment import AwsEnvironment
 from tests.settings.test_environment import SUBNETS, environment
@@ -5,7 +7,7 @@ from tests.settings.test_environment import SUBNETS, environment
 EXISTING = {"vpc": "vpc-0aaaaaaa", "private_subnets": SUBNETS}
 
 
-def mounted(settings: AwsEnvironment, zones: tuple[str, ...] = ()) -> dict[str, str]:
+def mounted(settings: AwsEnvironment, zones: tuple[str, ...] = ()) -> dict[str, Any]:
     return mount_subnets(settings, zones, [f"subnet-of-{zone}" for zone in zones] or SUBNETS)
 
 
