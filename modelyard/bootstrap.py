@@ -14,6 +14,7 @@ from pulumi import automation
 
 from infra.aws import iam
 from infra.aws.bucket import tls_only
+from infra.aws.key import key_policy
 from infra.settings.account import AccountSettings
 from modelyard.errors import FailedError, RefusedError
 
@@ -92,18 +93,13 @@ def _key(session: Any, account: AccountSettings) -> Iterator[str]:
     except kms.exceptions.NotFoundException:
         found = kms.create_key(
             Description="Modelyard: state of stacks and their secrets",
-            Policy=json.dumps(state_key_policy(account.account_id)),
+            Policy=json.dumps(key_policy(account.account_id, ())),
         )["KeyMetadata"]
         kms.create_alias(AliasName=KEY, TargetKeyId=found["KeyId"])
         yield f"key {KEY}"
     if not kms.get_key_rotation_status(KeyId=found["KeyId"])["KeyRotationEnabled"]:
         kms.enable_key_rotation(KeyId=found["KeyId"])
         yield f"rotation of {KEY}"
-
-
-def state_key_policy(account_id: str) -> iam.Document:
-    """The account's IAM decides who may use the key."""
-    return iam.document(iam.allow_principal("Account", {"AWS": f"arn:aws:iam::{account_id}:root"}, ["kms:*"], ["*"]))
 
 
 def _bucket(session: Any, account: AccountSettings) -> Iterator[str]:
