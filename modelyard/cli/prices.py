@@ -34,11 +34,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what is known of prices in a region, with source and date."""
-    from components.spelling import did_you_mean
     from infra import catalog
 
-    if region not in catalog.regions():
-        raise RefusedError(f"--region {region} is not known; {did_you_mean(region, catalog.regions())}")
+    _check(region)
     chosen = _chosen(items, catalog.prices(region), catalog.unit_prices(region))
     rows = [(item, f"{price.usd:g}", price.unit, price.source, price.date) for item, price in chosen.items()]
     screen = Screen(as_json=as_json)
@@ -63,13 +61,11 @@ def refresh(
     It reads some hundred megabytes a region. Spot prices are in no list and stay as they are. After any failure all
     tables are as before.
     """
-    from components.spelling import did_you_mean
     from infra import catalog
     from modelyard.prices import refresh as renew
 
     for region in regions or ():
-        if region not in catalog.regions():
-            raise RefusedError(f"--region {region} is not known; {did_you_mean(region, catalog.regions())}")
+        _check(region)
     screen = Screen(as_json=as_json)
     renewed = renew(dict.fromkeys(regions or catalog.regions()), address, screen.note)
     for one in renewed:
@@ -84,6 +80,14 @@ def refresh(
     columns = ["region", "list of", "instance types", "other prices", "zones"]
     screen.show(table(columns, rows, right=["instance types", "other prices"]))
     screen.finish({"regions": [{**asdict(one), "published": one.published.isoformat()} for one in renewed]})
+
+
+def _check(region: str) -> None:
+    from components.spelling import did_you_mean
+    from infra import catalog
+
+    if region not in catalog.regions():
+        raise RefusedError(f"--region {region} is not known; {did_you_mean(region, catalog.regions())}")
 
 
 def _chosen(items: list[str] | None, prices: "dict[str, Price]", of_items: "Collection[str]") -> "dict[str, Price]":
